@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/close_reason.h"
+
+#include <array>
+
+#include "gateway/base/check.h"
+
+namespace spicegate {
+namespace {
+
+// In the order of the enum; the test compares both.
+constexpr std::array<std::string_view, kNumCloseReasons> kNames = {
+    "client_closed",      "server_closed",      "client_reset",
+    "server_reset",       "session_over",       "replaced",
+    "half_close_timeout", "shutdown",           "preauth_timeout",
+    "client_gone",        "client_tls",         "bad_magic",
+    "bad_version",        "bad_link",           "need_secured",
+    "bad_mechanism",      "bad_ticket",         "too_many_links",
+    "bad_connection_id",  "too_many_channels",  "client_protocol",
+    "console_unknown",    "server_resolve",     "server_connect",
+    "server_timeout",     "server_tls",         "server_tls_chain",
+    "server_tls_name",    "server_tls_subject", "server_gone",
+    "server_protocol",    "server_refused",     "server_ticket_refused",
+    "internal",
+};
+
+}  // namespace
+
+std::string_view CloseReasonName(CloseReason reason) {
+  const size_t index = static_cast<size_t>(reason);
+  CHECK(index < kNames.size());
+  return kNames[index];
+}
+
+}  // namespace spicegate

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What one worker counts. The worker alone writes, the control thread reads
+// whenever it is asked for metrics; so an addition is a plain load and store,
+// and a reader may see one counter a moment before another.
+#ifndef SPICEGATE_GATEWAY_BASE_COUNTERS_H_
+#define SPICEGATE_GATEWAY_BASE_COUNTERS_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "gateway/base/close_reason.h"
+
+namespace spicegate {
+
+// One writer, many readers, no read-modify-write.
+class Counter {
+ public:
+  void Add(int64_t amount) {
+    value_.store(value_.load(std::memory_order_relaxed) + amount,
+                 std::memory_order_relaxed);
+  }
+  void Set(int64_t value) { value_.store(value, std::memory_order_relaxed); }
+  int64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<int64_t> value_{0};
+};
+
+// Indexed by the SPICE channel type; 0 and the unused numbers stay empty.
+inline constexpr size_t kNumChannelTypes = 12;
+
+// How the last rites of a display's server leg went (spice-protocol.md 11.5).
+enum class SafeEnd : uint8_t {
+  kNotNeeded,  // the first message had passed before the end
+  kWaited,     // the leg lingered until the first message came
+  kTimedOut,   // the message did not come by the deadline
+};
+inline constexpr size_t kNumSafeEnds = 3;
+
+enum class TlsLeg : uint8_t { kClient, kServer };
+inline constexpr size_t kNumTlsLegs = 2;
+
+// Suites the gateway knows by name, each with TLS 1.2 and 1.3 apart.
+enum class TlsSuite : uint8_t {
+  kAes128Gcm,
+  kAes256Gcm,
+  kChaCha20Poly1305,
+  kOther,
+};
+inline constexpr size_t kNumTlsSuites = 4;
+inline constexpr size_t kNumTlsVersions = 2;  // 0: TLS 1.2, 1: TLS 1.3
+
+struct WorkerCounters {
+  Counter links_accepted;
+  Counter links_open;  // client sockets in any state
+  std::array<Counter, kNumCloseReasons> links_refused;
+
+  Counter sessions_opened;
+  Counter sessions_open;
+
+  std::array<Counter, kNumChannelTypes> channels_opened;
+  std::array<Counter, kNumChannelTypes> channels_open;
+  std::array<Counter, kNumCloseReasons> channels_closed;
+  std::array<Counter, kNumChannelTypes> bytes_client_to_server;
+  std::array<Counter, kNumChannelTypes> bytes_server_to_client;
+  std::array<Counter, kNumSafeEnds> display_safe_end;
+
+  // Handshakes completed, by leg, version and suite.
+  std::array<std::array<std::array<Counter, kNumTlsSuites>, kNumTlsVersions>,
+             kNumTlsLegs>
+      tls_connections;
+
+  Counter relay_buffer_bytes;   // read and not yet written
+  Counter ops_in_flight;        // driver operations
+  Counter accept_pauses;        // times a listener had no descriptors
+  Counter completions_dropped;  // stale generations: must stay 0
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_BASE_COUNTERS_H_

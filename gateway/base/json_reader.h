@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Takes a JSON document apart strictly: every key is asked for with an
+// expectation, and a key that nobody asked for is an error. The first error
+// wins and names the path inside the document:
+// "listeners[1].tls: expected true or false, got 1".
+//
+// Control thread only.
+#ifndef SPICEGATE_GATEWAY_BASE_JSON_READER_H_
+#define SPICEGATE_GATEWAY_BASE_JSON_READER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gateway/base/json.h"
+
+namespace spicegate {
+
+// Reads one object strictly. All readers of a document share one status: once
+// it is an error every call does nothing, so the caller asks for everything in
+// a row and looks at the status at the end.
+//
+//   absl::Status status;
+//   JsonObjectReader reader(root, "", &status);
+//   reader.Int("workers", 0, 256, &config.workers);
+//   reader.Object("tls", [&](JsonObjectReader& tls) { ... });
+//   reader.Finish();
+//
+// An absent key leaves `*out` as it was. `null` is a value like any other, and
+// never what was expected.
+class JsonObjectReader {
+ public:
+  // What a string is, for the error message and for its secrecy.
+  struct Text {
+    const char* expected;  // "a file name"
+    size_t max_len;        // bytes
+    // Asked when type and length are right; may be null.
+    bool (*valid)(std::string_view) = nullptr;
+    // Never shown in an error, not even when it has the wrong type.
+    bool secret = false;
+    bool may_be_empty = false;
+  };
+
+  // `path` is where the object stands in the document, "" for the root.
+  // `value`, `status` outlive the reader. If `value` is no object that is the
+  // error.
+  JsonObjectReader(const JsonValue& value, std::string path,
+                   absl::Status* status);
+  JsonObjectReader(const JsonObjectReader&) = delete;
+  JsonObjectReader& operator=(const JsonObjectReader&) = delete;
+
+  bool Has(std::string_view key) const;
+
+  void Bool(const char* key, bool* out);
+  void Int(const char* key, int64_t min, int64_t max, int64_t* out);
+  // A TCP port from 1 to 65535.
+  void Port(const char* key, uint16_t* out);
+  void String(const char* key, const Text& text, std::string* out);
+
+  // Calls `read` with a reader of the object `key`, then finishes that.
+  void Object(const char* key,
+              const std::function<void(JsonObjectReader&)>& read);
+
+  // The same for each object of the array `key`.
+  void Objects(const char* key, size_t min_items, size_t max_items,
+               const std::function<void(JsonObjectReader&)>& read);
+
+  // The key must be there.
+  void Require(const char* key, const char* expected);
+
+  // Records "PATH.key: expected EXPECTED"; with `key` "" about this object.
+  void Fail(std::string_view key, const std::string& expected);
+
+  // Reports the first key that nobody asked for. Call it last.
+  void Finish();
+
+  bool ok() const { return status_->ok(); }
+  const std::string& path() const { return path_; }
+
+ private:
+  const JsonValue* Ask(const char* key);
+  std::string PathOf(std::string_view key) const;
+  void FailGot(std::string_view key, const std::string& expected,
+               const JsonValue& got, bool secret);
+
+  const JsonValue* object_;  // null when the value is no object
+  const std::string path_;
+  absl::Status* const status_;
+  std::vector<const char*> asked_;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_BASE_JSON_READER_H_

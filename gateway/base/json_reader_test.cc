@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/json_reader.h"
+
+#include <gtest/gtest.h>
+
+namespace spicegate {
+namespace {
+
+constexpr JsonObjectReader::Text kWord = {"a word", 5};
+constexpr JsonObjectReader::Text kSecret = {"a secret of at most 5 bytes", 5,
+                                            nullptr, /*secret=*/true};
+
+struct Sample {
+  bool flag = false;
+  int64_t number = 7;
+  uint16_t port = 1;
+  std::string word = "none";
+  std::string secret;
+  std::vector<int64_t> items;
+};
+
+// Reads a Sample and returns the error, "" for none.
+std::string Read(const std::string& text, Sample* out) {
+  const absl::StatusOr<JsonValue> root = ParseJson(text);
+  EXPECT_TRUE(root.ok()) << root.status();
+  absl::Status status;
+  JsonObjectReader reader(*root, "", &status);
+  reader.Bool("flag", &out->flag);
+  reader.Int("number", -5, 5, &out->number);
+  reader.Port("port", &out->port);
+  reader.String("word", kWord, &out->word);
+  reader.String("secret", kSecret, &out->secret);
+  reader.Object("inner", [](JsonObjectReader& inner) {
+    bool ignored = false;
+    inner.Require("must", "true or false");
+    inner.Bool("must", &ignored);
+  });
+  reader.Objects("list", 1, 2, [out](JsonObjectReader& item) {
+    int64_t value = 0;
+    item.Int("v", 0, 9, &value);
+    out->items.push_back(value);
+  });
+  reader.Finish();
+  return std::string(status.message());
+}
+
+std::string ErrorOf(const std::string& text) {
+  Sample ignored;
+  return Read(text, &ignored);
+}
+
+TEST(JsonReader, LeavesAbsentKeysAlone) {
+  Sample sample;
+  EXPECT_EQ(Read("{}", &sample), "");
+  EXPECT_EQ(sample.number, 7);
+  EXPECT_EQ(sample.word, "none");
+}
+
+TEST(JsonReader, ReadsEveryType) {
+  Sample sample;
+  EXPECT_EQ(Read(R"({"flag": true, "number": -5, "port": 65535,
+                     "word": "abcde", "secret": "s",
+                     "inner": {"must": true},
+                     "list": [{"v": 3}, {"v": 4}]})",
+                 &sample),
+            "");
+  EXPECT_TRUE(sample.flag);
+  EXPECT_EQ(sample.number, -5);
+  EXPECT_EQ(sample.port, 65535);
+  EXPECT_EQ(sample.word, "abcde");
+  EXPECT_EQ(sample.secret, "s");
+  EXPECT_EQ(sample.items, (std::vector<int64_t>{3, 4}));
+}
+
+TEST(JsonReader, NamesPathExpectationAndValue) {
+  EXPECT_EQ(ErrorOf("[]"), "expected an object, got an array");
+  EXPECT_EQ(ErrorOf(R"({"flag": 1})"), "flag: expected true or false, got 1");
+  EXPECT_EQ(ErrorOf(R"({"number": 6})"),
+            "number: expected a whole number from -5 to 5, got 6");
+  EXPECT_EQ(ErrorOf(R"({"number": 1.0})"),
+            "number: expected a whole number from -5 to 5, got a number");
+  EXPECT_EQ(ErrorOf(R"({"number": null})"),
+            "number: expected a whole number from -5 to 5, got null");
+  EXPECT_EQ(ErrorOf(R"({"port": 0})"),
+            "port: expected a whole number from 1 to 65535, got 0");
+  EXPECT_EQ(ErrorOf(R"({"word": "abcdef"})"),
+            "word: expected a word, got \"abcdef\"");
+  EXPECT_EQ(ErrorOf(R"({"word": ""})"), "word: expected a word, got \"\"");
+  EXPECT_EQ(ErrorOf(R"({"word": "a\u0000b"})"),
+            "word: expected a word, got \"a?b\"");
+  EXPECT_EQ(ErrorOf(R"({"inner": true})"),
+            "inner: expected an object, got true");
+  EXPECT_EQ(ErrorOf(R"({"inner": {}})"),
+            "inner.must: expected true or false, got nothing");
+  EXPECT_EQ(ErrorOf(R"({"list": [{}, {"v": true}]})"),
+            "list[1].v: expected a whole number from 0 to 9, got true");
+  EXPECT_EQ(ErrorOf(R"({"list": [{}, 5]})"),
+            "list[1]: expected an object, got 5");
+  EXPECT_EQ(ErrorOf(R"({"list": []})"),
+            "list: expected an array of 1 to 2 objects, got 0");
+  EXPECT_EQ(ErrorOf(R"({"list": {}})"),
+            "list: expected an array of 1 to 2 objects, got an object");
+}
+
+TEST(JsonReader, RefusesUnknownKeys) {
+  EXPECT_EQ(ErrorOf(R"({"flags": true})"),
+            "expected one of the keys flag, number, port, word, secret, "
+            "inner, list, got \"flags\"");
+  EXPECT_EQ(ErrorOf(R"({"list": [{"w": 1}]})"),
+            "list[0]: expected one of the keys v, got \"w\"");
+}
+
+TEST(JsonReader, TheFirstErrorWins) {
+  EXPECT_EQ(ErrorOf(R"({"list": 5, "flag": 3, "unknown": 1})"),
+            "flag: expected true or false, got 3");
+}
+
+TEST(JsonReader, NeverShowsSecrets) {
+  EXPECT_EQ(ErrorOf(R"({"secret": "hunter2"})"),
+            "secret: expected a secret of at most 5 bytes, got one of 7 "
+            "bytes");
+  EXPECT_EQ(ErrorOf(R"({"secret": 424242})"),
+            "secret: expected a secret of at most 5 bytes, got a number");
+}
+
+TEST(JsonReader, ShowsLongValuesByLength) {
+  EXPECT_EQ(ErrorOf("{\"word\": \"" + std::string(61, 'x') + "\"}"),
+            "word: expected a word, got a string of 61 bytes");
+}
+
+}  // namespace
+}  // namespace spicegate

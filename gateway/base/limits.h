@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every bound of the gateway, each with its reason. docs/limits.md is the same
+// table for operators; a limit that the configuration can change is a member
+// of Limits, all others are constants.
+#ifndef SPICEGATE_GATEWAY_BASE_LIMITS_H_
+#define SPICEGATE_GATEWAY_BASE_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace spicegate {
+
+// Changed by the configuration's "limits" object; read-only once started.
+struct Limits {
+  // From accept to an accepted ticket, all of it. Absolute, not idle time, so
+  // that a client sending a byte a second gains nothing. Viewers give up
+  // connecting after 10 s themselves.
+  int64_t preauth_deadline_ms = 10'000;
+
+  // One TCP or unix connect to the server, name resolution included.
+  int64_t server_connect_ms = 3'000;
+
+  // TLS, link and ticket with the server. spice-server makes an RSA key per
+  // link on QEMU's main thread: 6 ms each, ten in a row at session start.
+  int64_t server_link_ms = 5'000;
+
+  // How long a half-closed channel may stay silent before both legs end.
+  int64_t half_close_ms = 30'000;
+
+  // A display client that does not send its INIT. spice-server itself waits
+  // 30 s; its display link is only made once INIT is here.
+  int64_t display_init_ms = 30'000;
+
+  // The server's first display message after INIT; QEMU answers within
+  // milliseconds. When it runs out, the leg is closed unsafely and counted.
+  int64_t display_safe_end_ms = 5'000;
+
+  // Client connections of the process, in any state. Each needs two
+  // descriptors once it is relayed. 0: as many as RLIMIT_NOFILE has room for,
+  // from kFewestAutomaticLinks to kMostAutomaticLinks.
+  int64_t max_links = 0;
+
+  // Channels of one session. A desktop with four monitors, audio and ten USB
+  // ports has 22.
+  int64_t max_channels_per_session = 64;
+
+  // Tickets issued and not yet over.
+  int64_t max_tickets = 100'000;
+};
+
+// Bounds of an automatic max_links. Below the lower one a node is of no use
+// and refuses to start; the upper one is 2 000 desktops.
+inline constexpr int64_t kFewestAutomaticLinks = 256;
+inline constexpr int64_t kMostAutomaticLinks = 20'000;
+
+// A pump keeps at most this much of what it has read and could not yet write.
+// It is also the most it reads at once: a slow reader costs this and no more.
+inline constexpr size_t kPumpBufferBytes = 64 * 1024;
+
+// Bytes a pump may move in one turn before others get theirs.
+inline constexpr size_t kPumpQuantumBytes = 256 * 1024;
+
+// Completions a driver hands out in one turn.
+inline constexpr unsigned kMaxCompletionsPerTurn = 512;
+
+// Entries of a worker's submission and completion queue. One turn submits one
+// entry for each socket that became idle; the completion queue is larger so
+// that a burst never overflows it (multishot operations end when it does).
+inline constexpr unsigned kRingSubmissionEntries = 2048;
+inline constexpr unsigned kRingCompletionEntries = 8192;
+
+// Pause of a listener after the process ran out of descriptors. Re-arming at
+// once would spin.
+inline constexpr int64_t kAcceptPauseMs = 100;
+
+// Connections waiting to be accepted, for each listener of each worker.
+inline constexpr int kListenBacklog = 1024;
+
+// A display leg whose ticket is already with the server may not be closed,
+// whatever happens, until its first message is here. QEMU's main loop can be
+// stuck for 29 s behind another display.
+inline constexpr int64_t kDisplayCommittedMs = 35'000;
+
+// After an error answer: how long the peer may take to read it before the
+// socket goes. Closing with unread input would make the kernel send RST and
+// the peer lose the answer.
+inline constexpr int64_t kRefusalLingerMs = 1'000;
+
+// From SIGTERM to the last channel's end. Above display_safe_end_ms.
+inline constexpr int64_t kStopDeadlineMs = 8'000;
+
+// The link key is replaced this often. 1024-bit keys are what SPICE demands;
+// a short life bounds what breaking one would yield.
+inline constexpr int64_t kLinkKeyLifeMs = 3'600'000;
+
+// TCP keepalive of both legs: a vanished peer is noticed after two minutes.
+inline constexpr int kKeepaliveIdleSeconds = 60;
+inline constexpr int kKeepaliveIntervalSeconds = 10;
+inline constexpr int kKeepaliveProbes = 6;
+
+// Data may stay unacknowledged, or a peer's window closed, for this long before
+// a leg counts as dead. Linux applies one limit to both, so it must outlast a
+// viewer that is suspended or stopped in a debugger; spice-server's own
+// patience is ten minutes too.
+inline constexpr unsigned kTcpUserTimeoutMs = 600'000;
+
+// Log lines waiting for the writer; more are dropped and counted.
+inline constexpr size_t kMaxQueuedLogLines = 8192;
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_BASE_LIMITS_H_

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/io/leg.h"
+
+#include <cerrno>
+
+namespace spicegate {
+
+Leg Leg::Plain(IoDriver* driver, int fd) {
+  auto socket = std::unique_ptr<Socket>(new Socket(driver, fd));
+  auto stream = std::make_unique<SocketStream>(socket.get());
+  return Leg(std::move(socket), std::move(stream));
+}
+
+void Leg::Release(Socket::End end) {
+  stream.reset();
+  if (socket != nullptr) {
+    Socket::Release(std::move(socket), end);
+  }
+}
+
+Task<int> ReadExactly(Leg* leg, std::span<uint8_t> out) {
+  while (!out.empty()) {
+    const ssize_t n = leg->stream->Read(out);
+    if (n > 0) {
+      out = out.subspan(static_cast<size_t>(n));
+      continue;
+    }
+    if (n == 0) {
+      co_return -ENODATA;
+    }
+    if (n != -EAGAIN) {
+      co_return static_cast<int>(n);
+    }
+    const int error = co_await leg->socket->Until(leg->stream->ReadWait());
+    if (error != 0) {
+      co_return error;
+    }
+  }
+  co_return 0;
+}
+
+Task<int> WriteAll(Leg* leg, std::span<const uint8_t> in) {
+  while (!in.empty()) {
+    const ssize_t n = leg->stream->Write(in);
+    if (n > 0) {
+      in = in.subspan(static_cast<size_t>(n));
+      continue;
+    }
+    if (n != -EAGAIN) {
+      co_return static_cast<int>(n);
+    }
+    const int error = co_await leg->socket->Until(leg->stream->WriteWait());
+    if (error != 0) {
+      co_return error;
+    }
+  }
+  co_return 0;
+}
+
+}  // namespace spicegate

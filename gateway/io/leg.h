@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One of the two connections of a channel: a socket and the stream over it.
+#ifndef SPICEGATE_GATEWAY_IO_LEG_H_
+#define SPICEGATE_GATEWAY_IO_LEG_H_
+
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "gateway/base/task.h"
+#include "gateway/io/socket.h"
+#include "gateway/io/stream.h"
+
+namespace spicegate {
+
+// Moves with its channel from worker to worker; destroying it ends the
+// connection with FIN.
+struct Leg {
+  std::unique_ptr<Socket> socket;
+  std::unique_ptr<Stream> stream;
+
+  Leg() = default;
+  Leg(std::unique_ptr<Socket> s, std::unique_ptr<Stream> t)
+      : socket(std::move(s)), stream(std::move(t)) {}
+  Leg(Leg&&) = default;
+  Leg& operator=(Leg&& other) {
+    Release(Socket::End::kFin);
+    socket = std::move(other.socket);
+    stream = std::move(other.stream);
+    return *this;
+  }
+  ~Leg() { Release(Socket::End::kFin); }
+
+  explicit operator bool() const { return socket != nullptr; }
+
+  // A plain leg over `fd`, which it owns.
+  static Leg Plain(IoDriver* driver, int fd);
+
+  // Ends the connection; the leg is empty afterwards. Harmless when empty.
+  void Release(Socket::End end);
+};
+
+// Fills `out` whole. 0, -ENODATA when the peer ended first, or -errno; an
+// interrupt of the socket ends it with the interrupt's error.
+Task<int> ReadExactly(Leg* leg, std::span<uint8_t> out);
+
+// Writes `in` whole. 0 or -errno.
+Task<int> WriteAll(Leg* leg, std::span<const uint8_t> in);
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_IO_LEG_H_

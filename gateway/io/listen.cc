@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/io/listen.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "gateway/base/clock.h"
+#include "gateway/base/limits.h"
+
+namespace spicegate {
+namespace {
+
+constexpr int64_t kBindRetryMs = 2'000;
+constexpr useconds_t kBindPauseUs = 20'000;
+
+absl::Status BadAddress(const std::string& text) {
+  return absl::InvalidArgumentError("\"" + text +
+                                    "\" is not a numeric address and port");
+}
+
+bool ParsePort(std::string_view text, int* port) {
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), *port);
+  return error == std::errc() && end == text.data() + text.size() &&
+         *port >= 0 && *port <= 65535;
+}
+
+// Splits at the last colon; brackets around IPv6 are taken off.
+bool SplitHostPort(const std::string& text, std::string* host, int* port) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos ||
+      !ParsePort(std::string_view(text).substr(colon + 1), port)) {
+    return false;
+  }
+  *host = text.substr(0, colon);
+  if (host->size() >= 2 && host->front() == '[' && host->back() == ']') {
+    *host = host->substr(1, host->size() - 2);
+    return host->find(':') != std::string::npos;
+  }
+  return host->find(':') == std::string::npos;
+}
+
+int BindAndListen(int fd, const SocketAddress& address) {
+  const int64_t give_up_ms = MonotonicMs() + kBindRetryMs;
+  while (bind(fd, address.get(), address.len) != 0) {
+    if (errno != EADDRINUSE || MonotonicMs() > give_up_ms) {
+      return errno;
+    }
+    usleep(kBindPauseUs);
+  }
+  return listen(fd, kListenBacklog) == 0 ? 0 : errno;
+}
+
+absl::StatusOr<UniqueFd> ListenOn(const SocketAddress& address) {
+  UniqueFd fd(
+      socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) {
+    return absl::UnavailableError(std::strerror(errno));
+  }
+  const int on = 1;
+  const int off = 0;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  if (address.family() == AF_INET6) {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+  }
+  if (const int error = BindAndListen(fd.get(), address); error != 0) {
+    return absl::UnavailableError("cannot listen on " + AddressText(address) +
+                                  ": " + std::strerror(error));
+  }
+  return fd;
+}
+
+}  // namespace
+
+bool NumericAddress(const std::string& host, int port, SocketAddress* out) {
+  *out = SocketAddress{};
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&out->storage);
+  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(static_cast<uint16_t>(port));
+    out->len = sizeof(sockaddr_in);
+    return true;
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&out->storage);
+  if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(static_cast<uint16_t>(port));
+    out->len = sizeof(sockaddr_in6);
+    return true;
+  }
+  return false;
+}
+
+absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text) {
+  std::string host;
+  int port = 0;
+  SocketAddress address;
+  if (!SplitHostPort(text, &host, &port) ||
+      !NumericAddress(host, port, &address)) {
+    return BadAddress(text);
+  }
+  return address;
+}
+
+absl::StatusOr<SocketAddress> UnixAddress(const std::string& path) {
+  SocketAddress address;
+  auto* un = reinterpret_cast<sockaddr_un*>(&address.storage);
+  if (path.empty() || path.size() >= sizeof(un->sun_path)) {
+    return absl::InvalidArgumentError("\"" + path +
+                                      "\" is too long for a unix socket");
+  }
+  un->sun_family = AF_UNIX;
+  std::memcpy(un->sun_path, path.c_str(), path.size() + 1);
+  address.len =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return address;
+}
+
+std::string AddressText(const SocketAddress& address) {
+  char host[INET6_ADDRSTRLEN] = "";
+  if (address.family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+    inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+    return std::string(host) + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  if (address.family() == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+    const uint16_t port = ntohs(v6->sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+      inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], host, sizeof(host));
+      return std::string(host) + ":" + std::to_string(port);
+    }
+    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+    return "[" + std::string(host) + "]:" + std::to_string(port);
+  }
+  if (address.family() == AF_UNIX) {
+    const auto* un = reinterpret_cast<const sockaddr_un*>(&address.storage);
+    return std::string("unix:") + un->sun_path;
+  }
+  return "";
+}
+
+SocketAddress LocalAddress(int fd) {
+  SocketAddress address;
+  address.len = sizeof(address.storage);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage),
+                  &address.len) != 0) {
+    return SocketAddress{};
+  }
+  return address;
+}
+
+std::string PeerText(int fd) {
+  SocketAddress address;
+  address.len = sizeof(address.storage);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage),
+                  &address.len) != 0) {
+    return "";
+  }
+  return AddressText(address);
+}
+
+absl::StatusOr<UniqueFd> ListenTcp(const std::string& address) {
+  std::string host;
+  int port = 0;
+  if (!SplitHostPort(address, &host, &port)) {
+    return BadAddress(address);
+  }
+  SocketAddress parsed;
+  if (host == "*") {
+    NumericAddress("::", port, &parsed);
+    UniqueFd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!probe.valid()) {
+      NumericAddress("0.0.0.0", port, &parsed);
+    }
+  } else if (!NumericAddress(host, port, &parsed)) {
+    return BadAddress(address);
+  }
+  return ListenOn(parsed);
+}
+
+void TuneSocket(int fd) {
+  // On a unix socket each of these fails, which is as good.
+  const int on = 1;
+  const int idle = kKeepaliveIdleSeconds;
+  const int interval = kKeepaliveIntervalSeconds;
+  const int probes = kKeepaliveProbes;
+  const unsigned timeout_ms = kTcpUserTimeoutMs;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
+             sizeof(timeout_ms));
+}
+
+}  // namespace spicegate

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Listening sockets and addresses as text. Control path: called at start, on
+// any thread.
+#ifndef SPICEGATE_GATEWAY_IO_LISTEN_H_
+#define SPICEGATE_GATEWAY_IO_LISTEN_H_
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "gateway/base/unique_fd.h"
+
+namespace spicegate {
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t len = 0;
+
+  const sockaddr* get() const {
+    return reinterpret_cast<const sockaddr*>(&storage);
+  }
+  int family() const { return storage.ss_family; }
+};
+
+// "127.0.0.1:5930", "[::1]:5930": numeric only.
+absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text);
+
+// A numeric IPv4 or IPv6 address without a port; false when it is a name.
+bool NumericAddress(const std::string& host, int port, SocketAddress* out);
+
+// A unix socket's address; fails when the path is too long for one.
+absl::StatusOr<SocketAddress> UnixAddress(const std::string& path);
+
+// The same form that ParseSocketAddress takes.
+std::string AddressText(const SocketAddress& address);
+
+// The address a socket is bound to, or its peer's; empty text when unknown.
+SocketAddress LocalAddress(int fd);
+std::string PeerText(int fd);
+
+// Listens with SO_REUSEPORT, so that each worker has a socket of its own. The
+// host "*" is every address, IPv6 and IPv4 alike where there is IPv6. Retries
+// a busy address for two seconds: rings of an ended process let go late.
+absl::StatusOr<UniqueFd> ListenTcp(const std::string& address);
+
+// Options of a relayed TCP socket (no delay, keepalive, user timeout). No
+// effect on a unix socket.
+void TuneSocket(int fd);
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_IO_LISTEN_H_

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// IoDriver on io_uring. The ring is made and used by one thread
+// (SINGLE_ISSUER, DEFER_TASKRUN where the kernel has them); completions are
+// collected first and handed out afterwards, so handlers never recurse.
+#ifndef SPICEGATE_GATEWAY_IO_URING_DRIVER_H_
+#define SPICEGATE_GATEWAY_IO_URING_DRIVER_H_
+
+#include <liburing.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "gateway/base/unique_fd.h"
+#include "gateway/io/driver.h"
+
+namespace spicegate {
+
+struct UringOptions {
+  unsigned submission_entries = 0;  // 0: kRingSubmissionEntries
+  unsigned completion_entries = 0;  // 0: kRingCompletionEntries
+  bool defer_taskrun = true;        // false: tests of the older way
+};
+
+class UringDriver final : public IoDriver {
+ public:
+  // Call on the thread that will use it. The status names the limit when the
+  // kernel refuses (see probe.h).
+  static absl::StatusOr<std::unique_ptr<UringDriver>> Create(
+      const UringOptions& options = {});
+  ~UringDriver() override;
+
+  OpId Poll(int fd, Ready ready, OpHandler* handler, uint32_t tag) override;
+  OpId Accept(int listen_fd, OpHandler* handler, uint32_t tag) override;
+  OpId Connect(int fd, const sockaddr* address, socklen_t address_len,
+               OpHandler* handler, uint32_t tag) override;
+  void Cancel(OpId op) override;
+
+  int OpenSocket(int family) override;
+  ssize_t Recv(int fd, std::span<uint8_t> out) override;
+  ssize_t Send(int fd, std::span<const uint8_t> in) override;
+  int ShutdownWrite(int fd) override;
+  void Close(int fd, bool reset) override;
+
+  void Wait(int64_t timeout_ms) override;
+  unsigned Dispatch() override;
+  void Wake() override;
+  int64_t NowMs() const override { return now_ms_; }
+  size_t OpsInFlight() const override { return ops_in_flight_; }
+
+  // Completions whose operation was no longer known. Stays 0.
+  int64_t StaleCompletions() const { return stale_completions_; }
+
+ private:
+  struct Op {
+    OpHandler* handler = nullptr;  // nullptr: the slot is free
+    uint32_t tag = 0;
+    uint32_t generation = 1;
+    std::unique_ptr<sockaddr_storage> address;  // connect only
+  };
+  struct Completion {
+    uint64_t user_data;
+    int32_t value;
+    bool more;
+  };
+
+  UringDriver() = default;
+
+  io_uring_sqe* NextSqe();
+  OpId Start(io_uring_sqe* sqe, OpHandler* handler, uint32_t tag);
+  void ArmWake();
+  void Enter(int64_t timeout_ms);
+  void Collect();
+  // False for completions that are the driver's own.
+  bool HandOut(const Completion& completion);
+
+  io_uring ring_{};
+  bool ring_made_ = false;
+  UniqueFd wake_fd_;
+  bool wake_armed_ = false;
+  std::vector<Op> ops_;
+  std::vector<uint32_t> free_ops_;
+  std::vector<Completion> completions_;
+  size_t ops_in_flight_ = 0;
+  int64_t now_ms_ = 0;
+  int64_t stale_completions_ = 0;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_IO_URING_DRIVER_H_
