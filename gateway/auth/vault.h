@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The tickets that the gateway issued, in memory. Life of a ticket:
+//
+//   Issue ----> fresh ----BeginUse----> in use ----last EndUse----> gone
+//                 |                     (late channels, hot-plugged
+//                 |                      channels and reconnects look
+//                 +--first_use_ms        here; no expiry)
+//                    over: expired --Purge--> gone
+//
+// A session begins one use when it is made and ends it when it is over. Expiry
+// counts only until the first use. Between Look and BeginUse a ticket may go;
+// BeginUse then says so.
+#ifndef SPICEGATE_GATEWAY_AUTH_VAULT_H_
+#define SPICEGATE_GATEWAY_AUTH_VAULT_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+
+namespace spicegate {
+
+inline constexpr size_t kTicketLen = 48;  // log2(62^48) = 285 bits
+
+// SHA-256 of a ticket: what is stored, compared and used as a session's name.
+// Not a secret worth stealing: it cannot be turned back. Never logged whole.
+struct TicketDigest {
+  std::array<uint8_t, 32> bytes{};
+
+  // Takes the same time wherever they differ.
+  friend bool operator==(const TicketDigest& a, const TicketDigest& b);
+
+  template <typename H>
+  friend H AbslHashValue(H hash, const TicketDigest& digest) {
+    return H::combine_contiguous(std::move(hash), digest.bytes.data(),
+                                 digest.bytes.size());
+  }
+};
+
+// What a ticket allows.
+struct Grant {
+  std::string console;
+};
+
+// Any thread, any function. A worker holds a shard's lock for one lookup.
+// All times are milliseconds of one clock, by choice of the caller.
+class TicketVault {
+ public:
+  struct Options {
+    int64_t first_use_ms = 60'000;
+    int64_t max_tickets = 100'000;
+  };
+
+  explicit TicketVault(const Options& options) : options_(options) {}
+  TicketVault(const TicketVault&) = delete;
+  TicketVault& operator=(const TicketVault&) = delete;
+
+  // A new ticket of kTicketLen characters of [0-9A-Za-z], which only the
+  // caller knows from then on. ResourceExhausted when max_tickets are alive,
+  // after expired ones were purged.
+  absl::StatusOr<std::string> Issue(const std::string& console, int64_t now_ms);
+
+  // Of any bytes, of any length: what a client sent is never judged by its
+  // look.
+  static TicketDigest DigestOf(std::string_view ticket);
+
+  // The grant of a ticket that is fresh and not expired, or in use. Unknown,
+  // expired and malformed tickets are one thing: nothing.
+  std::optional<Grant> Look(const TicketDigest& digest, int64_t now_ms) const;
+
+  // Binds the ticket to one more session. To follow a Look that found it;
+  // false when it went in between (purged, or its last session ended).
+  bool BeginUse(const TicketDigest& digest);
+
+  // Undoes one BeginUse that was true. The last one removes the ticket.
+  void EndUse(const TicketDigest& digest);
+
+  // Removes what expired. Call it every few seconds, off the workers.
+  void Purge(int64_t now_ms);
+
+  // Tickets alive: fresh, in use, or expired and not yet purged.
+  size_t size() const;
+
+  // Tickets issued since the start.
+  uint64_t issued_total() const {
+    return issued_total_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Ticket {
+    std::string console;
+    int64_t expires_ms = 0;
+    int64_t num_uses = 0;
+
+    bool ExpiredAt(int64_t now_ms) const {
+      return num_uses == 0 && now_ms >= expires_ms;
+    }
+  };
+  struct Shard {
+    mutable std::mutex mutex;
+    absl::flat_hash_map<TicketDigest, Ticket> tickets;
+  };
+  static constexpr size_t kNumShards = 16;
+
+  const Shard& ShardOf(const TicketDigest& digest) const {
+    return shards_[digest.bytes[0] % kNumShards];
+  }
+  Shard& ShardOf(const TicketDigest& digest) {
+    return shards_[digest.bytes[0] % kNumShards];
+  }
+  bool TakePlace();
+
+  const Options options_;
+  std::array<Shard, kNumShards> shards_;
+  std::atomic<int64_t> num_tickets_{0};
+  std::atomic<uint64_t> issued_total_{0};
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_AUTH_VAULT_H_

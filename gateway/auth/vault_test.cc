@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/auth/vault.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace spicegate {
+namespace {
+
+constexpr int64_t kFirstUseMs = 60'000;
+
+class TicketVaultTest : public testing::Test {
+ protected:
+  // Issues a ticket and returns its digest.
+  TicketDigest Issue(int64_t now_ms, const std::string& console = "vm1") {
+    const auto ticket = vault_.Issue(console, now_ms);
+    EXPECT_TRUE(ticket.ok()) << ticket.status();
+    return TicketVault::DigestOf(*ticket);
+  }
+
+  bool Valid(const TicketDigest& digest, int64_t now_ms) {
+    return vault_.Look(digest, now_ms).has_value();
+  }
+
+  TicketVault vault_{{.first_use_ms = kFirstUseMs, .max_tickets = 5}};
+};
+
+TEST_F(TicketVaultTest, TicketsAreLongAndPlain) {
+  std::set<std::string> seen;
+  std::set<char> letters;
+  TicketVault vault({.first_use_ms = kFirstUseMs, .max_tickets = 1000});
+  for (int i = 0; i < 1000; ++i) {
+    const auto ticket = vault.Issue("vm1", 0);
+    ASSERT_TRUE(ticket.ok());
+    EXPECT_EQ(ticket->size(), kTicketLen);
+    EXPECT_TRUE(std::all_of(ticket->begin(), ticket->end(),
+                            [](unsigned char c) { return std::isalnum(c); }));
+    seen.insert(*ticket);
+    letters.insert(ticket->begin(), ticket->end());
+  }
+  EXPECT_EQ(seen.size(), 1000U);
+  EXPECT_EQ(letters.size(), 62U);
+  EXPECT_EQ(vault.issued_total(), 1000U);
+  EXPECT_EQ(vault.size(), 1000U);
+}
+
+TEST_F(TicketVaultTest, EveryCharacterIsEquallyLikely) {
+  TicketVault vault({.first_use_ms = kFirstUseMs, .max_tickets = 10'000});
+  std::array<int, 128> counts{};
+  constexpr int kTickets = 10'000;
+  for (int i = 0; i < kTickets; ++i) {
+    const auto ticket = vault.Issue("vm1", 0);
+    ASSERT_TRUE(ticket.ok());
+    for (const char c : *ticket) {
+      ++counts[static_cast<size_t>(c)];
+    }
+  }
+  // 7742 expected of each; ten standard deviations are 870. A bias by modulo
+  // 62 of a byte would give some characters a quarter more.
+  for (const char c : std::string("09AZaz78")) {
+    EXPECT_NEAR(counts[static_cast<size_t>(c)], kTickets * 48 / 62, 870) << c;
+  }
+}
+
+TEST_F(TicketVaultTest, ALookFindsTheConsole) {
+  const TicketDigest one = Issue(0, "vm1");
+  const TicketDigest two = Issue(0, "vm2");
+  EXPECT_EQ(vault_.Look(one, 0)->console, "vm1");
+  EXPECT_EQ(vault_.Look(two, 0)->console, "vm2");
+  EXPECT_EQ(vault_.Look(one, 0)->console, "vm1") << "a look is no use";
+}
+
+TEST_F(TicketVaultTest, UnknownAndMalformedTicketsAreNothing) {
+  Issue(0);
+  const std::string malformed[] = {"", "x", std::string(48, 'a'),
+                                   std::string(86, '\xff'),
+                                   std::string(100'000, 'x')};
+  for (const std::string& ticket : malformed) {
+    EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket), 0));
+  }
+  EXPECT_FALSE(Valid(TicketDigest{}, 0));
+}
+
+TEST_F(TicketVaultTest, APrefixOrACaseChangeIsNothing) {
+  std::string ticket = *vault_.Issue("vm1", 0);
+  EXPECT_TRUE(Valid(TicketVault::DigestOf(ticket), 0));
+  EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket.substr(0, 47)), 0));
+  EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket + " "), 0));
+  ticket[5] = ticket[5] == 'x' ? 'y' : 'x';
+  EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket), 0));
+}
+
+TEST_F(TicketVaultTest, ExpiresWithoutAFirstUse) {
+  const TicketDigest digest = Issue(1000);
+  EXPECT_TRUE(Valid(digest, 1000 + kFirstUseMs - 1));
+  EXPECT_FALSE(Valid(digest, 1000 + kFirstUseMs));
+  EXPECT_EQ(vault_.size(), 1U);
+  vault_.Purge(1000 + kFirstUseMs - 1);
+  EXPECT_EQ(vault_.size(), 1U);
+  vault_.Purge(1000 + kFirstUseMs);
+  EXPECT_EQ(vault_.size(), 0U);
+  EXPECT_FALSE(vault_.BeginUse(digest));
+}
+
+TEST_F(TicketVaultTest, LivesAsLongAsItsSession) {
+  const TicketDigest digest = Issue(0);
+  ASSERT_TRUE(vault_.BeginUse(digest));
+  const int64_t much_later = 1'000 * kFirstUseMs;
+  vault_.Purge(much_later);
+  EXPECT_TRUE(Valid(digest, much_later)) << "a late channel";
+  vault_.EndUse(digest);
+  EXPECT_FALSE(Valid(digest, 1));
+  EXPECT_EQ(vault_.size(), 0U);
+  EXPECT_FALSE(vault_.BeginUse(digest)) << "used up";
+}
+
+TEST_F(TicketVaultTest, ItsLastUseEndsIt) {
+  const TicketDigest digest = Issue(0);
+  ASSERT_TRUE(vault_.BeginUse(digest));
+  ASSERT_TRUE(vault_.BeginUse(digest));  // a reconnect replaces a session
+  vault_.EndUse(digest);
+  EXPECT_TRUE(Valid(digest, 10 * kFirstUseMs));
+  vault_.EndUse(digest);
+  EXPECT_FALSE(Valid(digest, 10 * kFirstUseMs));
+}
+
+TEST_F(TicketVaultTest, AUseMayBeginAfterExpiryIfTheLookWasInTime) {
+  const TicketDigest digest = Issue(0);
+  ASSERT_TRUE(Valid(digest, kFirstUseMs - 1));
+  EXPECT_TRUE(vault_.BeginUse(digest));
+  EXPECT_TRUE(Valid(digest, kFirstUseMs + 1));
+}
+
+TEST_F(TicketVaultTest, IsBounded) {
+  std::vector<TicketDigest> digests;
+  for (int i = 0; i < 5; ++i) {
+    digests.push_back(Issue(i));
+  }
+  EXPECT_EQ(vault_.Issue("vm1", 10).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(vault_.issued_total(), 5U);
+  ASSERT_TRUE(vault_.BeginUse(digests[0]));
+  // The others have expired by now and make room; the one in use stays.
+  EXPECT_TRUE(vault_.Issue("vm1", 10 * kFirstUseMs).ok());
+  EXPECT_EQ(vault_.size(), 2U);
+  EXPECT_TRUE(Valid(digests[0], 10 * kFirstUseMs));
+}
+
+TEST_F(TicketVaultTest, AStrayEndOfUseIsABug) {
+  const TicketDigest digest = Issue(0);
+  EXPECT_DEATH(vault_.EndUse(digest), "CHECK|num_uses");
+}
+
+TEST(TicketVaultThreads, CountsStayRight) {
+  TicketVault vault({.first_use_ms = kFirstUseMs, .max_tickets = 64});
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 2000;
+  std::array<int, kThreads> num_issued{};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&vault, &issued = num_issued[t], t] {
+      for (int i = 0; i < kRounds; ++i) {
+        const auto ticket = vault.Issue(std::to_string(t), i);
+        if (!ticket.ok()) {
+          vault.Purge(i);
+          continue;
+        }
+        ++issued;
+        const TicketDigest digest = TicketVault::DigestOf(*ticket);
+        if (i % 3 == 0) {
+          continue;  // never used, until it is purged
+        }
+        const auto grant = vault.Look(digest, i);
+        ASSERT_TRUE(grant && grant->console == std::to_string(t));
+        ASSERT_TRUE(vault.BeginUse(digest));
+        vault.EndUse(digest);
+        ASSERT_LE(vault.size(), 64U);
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  uint64_t total = 0;
+  for (const int issued : num_issued) {
+    total += static_cast<uint64_t>(issued);
+  }
+  EXPECT_EQ(vault.issued_total(), total);
+  vault.Purge(2 * kFirstUseMs);
+  EXPECT_EQ(vault.size(), 0U);
+}
+
+}  // namespace
+}  // namespace spicegate

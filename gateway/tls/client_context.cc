@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/tls/client_context.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <utility>
+
+#include "gateway/tls/pem.h"
+
+namespace spicegate {
+namespace {
+
+absl::Status TrustOnly(SSL_CTX* ctx, const std::string& ca_pem) {
+  const auto anchors = ParseCertificates(ca_pem);
+  if (!anchors.ok()) {
+    return absl::InvalidArgumentError("CA: " +
+                                      std::string(anchors.status().message()));
+  }
+  X509_STORE* const store = SSL_CTX_get_cert_store(ctx);
+  for (const auto& anchor : *anchors) {
+    if (X509_STORE_add_cert(store, anchor.get()) != 1) {
+      return absl::InvalidArgumentError("CA: " + TakeSslError());
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const ClientTlsContext>>
+ClientTlsContext::Create(const std::string& ca_pem,
+                         const std::string& host_subject,
+                         const std::string& host) {
+  std::optional<PeerSubject> subject;
+  if (!host_subject.empty()) {
+    auto parsed = PeerSubject::Parse(host_subject);
+    if (!parsed.ok()) {
+      return parsed.status();
+    }
+    subject.emplace(*std::move(parsed));
+  } else if (host.empty()) {
+    return absl::InvalidArgumentError(
+        "neither host-subject nor host to verify the server by");
+  }
+  SslContextPtr ssl_context = NewSslContext(TlsVersion::kTls12);
+  if (ssl_context == nullptr) {
+    return absl::InternalError("no TLS context: " + TakeSslError());
+  }
+  const absl::Status trusted = TrustOnly(ssl_context.get(), ca_pem);
+  if (!trusted.ok()) {
+    return trusted;
+  }
+  return std::shared_ptr<const ClientTlsContext>(
+      new ClientTlsContext(std::move(ssl_context), std::move(subject), host));
+}
+
+ClientTlsContext::ClientTlsContext(SslContextPtr ssl_context,
+                                   std::optional<PeerSubject> subject,
+                                   const std::string& host)
+    : ssl_context_(std::move(ssl_context)),
+      subject_(std::move(subject)),
+      host_(host),
+      server_name_(host_.is_address() ? "" : host_.text()) {
+  SSL_CTX_set_verify(ssl_context_.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_cert_verify_callback(ssl_context_.get(), VerifyPeer, this);
+}
+
+TlsFailure ClientTlsContext::CheckIdentity(const x509_st* certificate) const {
+  if (subject_) {
+    return subject_->Matches(certificate) ? TlsFailure::kNone
+                                          : TlsFailure::kSubject;
+  }
+  return host_.Matches(certificate) ? TlsFailure::kNone : TlsFailure::kName;
+}
+
+int ClientTlsContext::VerifyPeer(x509_store_ctx_st* store, void* context) {
+  const auto* self = static_cast<const ClientTlsContext*>(context);
+  const auto* ssl = static_cast<const SSL*>(
+      X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* verdict = static_cast<TlsVerdict*>(SSL_get_app_data(ssl));
+  if (X509_verify_cert(store) != 1) {
+    verdict->failure = TlsFailure::kChain;
+    verdict->detail =
+        X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+    return 0;
+  }
+  verdict->failure = self->CheckIdentity(X509_STORE_CTX_get0_cert(store));
+  if (verdict->failure == TlsFailure::kNone) {
+    return 1;
+  }
+  verdict->detail = verdict->failure == TlsFailure::kSubject
+                        ? "the certificate has another subject"
+                        : "the certificate does not name the host";
+  // Makes the alert bad_certificate.
+  X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
+  return 0;
+}
+
+}  // namespace spicegate
