@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/file_directory.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace spicegate {
+namespace {
+
+using ::testing::HasSubstr;
+using Reload = FileDirectory::Reload;
+
+constexpr char kPem[] =
+    "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+
+class FileDirectoryTest : public ::testing::Test {
+ protected:
+  FileDirectoryTest()
+      : path_(::testing::TempDir() + "/consoles.json"),
+        ca_path_(::testing::TempDir() + "/ca.pem"),
+        directory_(path_, nullptr) {
+    unlink(path_.c_str());
+    unlink(ca_path_.c_str());
+  }
+  ~FileDirectoryTest() override {
+    unlink(path_.c_str());
+    unlink(ca_path_.c_str());
+  }
+
+  static void Write(const std::string& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+  }
+
+  void WriteNames(const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) {
+      text += (text.empty() ? "" : ",") + std::string("{\"name\": \"") + name +
+              "\", \"unix\": \"/s\"}";
+    }
+    Write(path_, "{\"consoles\": [" + text + "]}");
+  }
+
+  void WriteWithCa() {
+    Write(path_, R"({"consoles": [{"name": "a", "host": "h", "tls_port": 1,
+                     "ca_file": "ca.pem"}]})");
+  }
+
+  const std::string path_;
+  const std::string ca_path_;
+  FileDirectory directory_;
+};
+
+TEST_F(FileDirectoryTest, AnAbsentFileIsAnEmptyTable) {
+  EXPECT_TRUE(directory_.Load().ok());
+  EXPECT_FALSE(directory_.present());
+  EXPECT_EQ(directory_.table()->size(), 0U);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  WriteNames({"a"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_TRUE(directory_.present());
+  EXPECT_NE(directory_.table()->Find("a"), nullptr);
+}
+
+TEST_F(FileDirectoryTest, ReloadsWhatHasChanged) {
+  WriteNames({"a"});
+  ASSERT_TRUE(directory_.Load().ok());
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  const auto old_table = directory_.table();
+  // Same length, and most likely within the same tick of the clock.
+  WriteNames({"b"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_NE(directory_.table()->Find("b"), nullptr);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  // Who holds the old one keeps it.
+  EXPECT_NE(old_table->Find("a"), nullptr);
+}
+
+TEST_F(FileDirectoryTest, TouchingChangesNothing) {
+  WriteNames({"a"});
+  ASSERT_TRUE(directory_.Load().ok());
+  const auto table = directory_.table();
+  const timespec times[2] = {{1'000'000'000, 5}, {1'000'000'000, 5}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path_.c_str(), times, 0), 0);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  EXPECT_EQ(directory_.table(), table);
+}
+
+TEST_F(FileDirectoryTest, ABadFileIsRefusedWholeAndOnce) {
+  WriteNames({"a"});
+  ASSERT_TRUE(directory_.Load().ok());
+  WriteNames({"b", "c c"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kRefused);
+  EXPECT_THAT(std::string(directory_.error().message()),
+              HasSubstr(path_ + ": consoles[1].name: expected a name"));
+  EXPECT_NE(directory_.table()->Find("a"), nullptr);
+  EXPECT_EQ(directory_.table()->Find("b"), nullptr);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  EXPECT_FALSE(directory_.error().ok());
+  WriteNames({"b"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_TRUE(directory_.error().ok());
+}
+
+TEST_F(FileDirectoryTest, AVanishedFileKeepsTheOldTable) {
+  WriteNames({"a"});
+  ASSERT_TRUE(directory_.Load().ok());
+  ASSERT_EQ(unlink(path_.c_str()), 0);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kRefused);
+  EXPECT_FALSE(directory_.present());
+  EXPECT_NE(directory_.table()->Find("a"), nullptr);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kUnchanged);
+  WriteNames({"a"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+}
+
+TEST_F(FileDirectoryTest, AFileWithNoConsolesEmptiesTheTable) {
+  WriteNames({"a"});
+  ASSERT_TRUE(directory_.Load().ok());
+  WriteNames({});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(directory_.table()->size(), 0U);
+}
+
+TEST_F(FileDirectoryTest, ABadFirstFileIsAnError) {
+  Write(path_, "{");
+  EXPECT_FALSE(directory_.Load().ok());
+  EXPECT_EQ(directory_.table()->size(), 0U);
+  WriteNames({"a"});
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+}
+
+TEST_F(FileDirectoryTest, WatchesTheCaFilesToo) {
+  WriteWithCa();
+  EXPECT_FALSE(directory_.Load().ok());
+  Write(ca_path_, kPem);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(directory_.table()->Find("a")->ca_pem, kPem);
+  const std::string two = std::string(kPem) + kPem;
+  Write(ca_path_, two);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(directory_.table()->Find("a")->ca_pem, two);
+  ASSERT_EQ(unlink(ca_path_.c_str()), 0);
+  EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kRefused);
+  EXPECT_EQ(directory_.table()->Find("a")->ca_pem, two);
+}
+
+TEST_F(FileDirectoryTest, NoFileOfAnotherKindIsRead) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_THAT(std::string(directory_.Load().message()),
+              HasSubstr("regular file"));
+}
+
+}  // namespace
+}  // namespace spicegate

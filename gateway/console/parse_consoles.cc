@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "gateway/base/json.h"
+#include "gateway/base/json_reader.h"
+#include "gateway/console/file_directory.h"
+
+namespace spicegate {
+namespace {
+
+constexpr size_t kMaxTitleLen = 256;
+constexpr size_t kMaxHostLen = 253;       // RFC 1035
+constexpr size_t kMaxUnixPathLen = 107;   // sockaddr_un
+constexpr size_t kMaxFileNameLen = 4095;  // PATH_MAX
+constexpr size_t kMaxSubjectLen = 1024;
+
+using Text = JsonObjectReader::Text;
+
+bool IsPrintable(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f;
+  });
+}
+
+// Names are judged by the resolver; this keeps out what is no name at all:
+// URLs, brackets, ports.
+bool IsHost(std::string_view host) {
+  const bool is_ipv6 = std::count(host.begin(), host.end(), ':') > 1;
+  return std::all_of(host.begin(), host.end(), [is_ipv6](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' ||
+           (is_ipv6 && (c == ':' || c == '%'));
+  });
+}
+
+bool IsAbsolutePath(std::string_view path) { return path[0] == '/'; }
+
+bool LooksLikePem(std::string_view pem) {
+  return pem.find("-----BEGIN CERTIFICATE-----") != std::string_view::npos;
+}
+
+bool LooksLikeSubject(std::string_view subject) {
+  return IsPrintable(subject) && subject.find('=') != std::string_view::npos;
+}
+
+constexpr Text kName = {"a name of 1 to 128 of A-Z a-z 0-9 . _ -",
+                        kMaxConsoleNameLen, IsConsoleName};
+constexpr Text kTitle = {"a title of at most 256 bytes in one line",
+                         kMaxTitleLen, IsPrintable};
+constexpr Text kHost = {"a host name or an address without brackets and port",
+                        kMaxHostLen, IsHost};
+constexpr Text kUnix = {"an absolute path of at most 107 bytes",
+                        kMaxUnixPathLen, IsAbsolutePath};
+constexpr Text kTicket = {"a ticket of at most 59 bytes", kMaxServerTicketLen,
+                          nullptr, /*secret=*/true, /*may_be_empty=*/true};
+constexpr Text kCa = {"certificates in PEM", kMaxCaBytes, LooksLikePem};
+constexpr Text kCaFile = {"a file name", kMaxFileNameLen, nullptr};
+constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
+                           kMaxSubjectLen, LooksLikeSubject};
+
+// Reads the consoles of one file.
+class ConsolesParser {
+ public:
+  ConsolesParser(const std::string& file_name, const FileFetch& fetch,
+                 const PemCheck& pem_check)
+      : file_name_(file_name), fetch_(fetch), pem_check_(pem_check) {}
+
+  void ReadOne(JsonObjectReader& reader);
+  std::vector<Console> Take() { return std::move(consoles_); }
+
+ private:
+  void ReadAddress(JsonObjectReader& reader, Console* console);
+  void ReadTls(JsonObjectReader& reader, Console* console);
+  void FetchCa(JsonObjectReader& reader, const std::string& name,
+               Console* console);
+  void CheckName(JsonObjectReader& reader, const Console& console);
+
+  const std::string& file_name_;
+  const FileFetch& fetch_;
+  const PemCheck& pem_check_;
+  std::vector<Console> consoles_;
+  absl::flat_hash_map<std::string, size_t> index_by_name_;
+};
+
+void ConsolesParser::ReadOne(JsonObjectReader& reader) {
+  Console console;
+  reader.Require("name", kName.expected);
+  reader.String("name", kName, &console.name);
+  reader.String("title", kTitle, &console.title);
+  ReadAddress(reader, &console);
+  reader.String("ticket", kTicket, &console.ticket);
+  ReadTls(reader, &console);
+  CheckName(reader, console);
+  if (reader.ok()) {
+    consoles_.push_back(std::move(console));
+  }
+}
+
+void ConsolesParser::ReadAddress(JsonObjectReader& reader, Console* console) {
+  reader.String("host", kHost, &console->host);
+  reader.Port("port", &console->port);
+  reader.Port("tls_port", &console->tls_port);
+  reader.String("unix", kUnix, &console->unix_path);
+  const bool has_host =
+      reader.Has("host") || reader.Has("port") || reader.Has("tls_port");
+  if (reader.Has("unix") && has_host) {
+    reader.Fail("", "either unix, or host and ports, got both");
+  }
+  if (!reader.Has("unix")) {
+    reader.Require("host", "a host, or unix in its place");
+    if (!reader.Has("port") && !reader.Has("tls_port")) {
+      reader.Fail("", "port or tls_port beside host, got neither");
+    }
+  }
+}
+
+void ConsolesParser::ReadTls(JsonObjectReader& reader, Console* console) {
+  reader.String("ca", kCa, &console->ca_pem);
+  std::string ca_file;
+  reader.String("ca_file", kCaFile, &ca_file);
+  reader.String("host_subject", kSubject, &console->host_subject);
+  const bool has_ca = reader.Has("ca") || reader.Has("ca_file");
+  if (reader.Has("ca") && reader.Has("ca_file")) {
+    reader.Fail("", "either ca or ca_file, got both");
+  }
+  if (reader.Has("tls_port") && !has_ca) {
+    reader.Fail("ca", "ca or ca_file beside tls_port, got nothing");
+  }
+  // Whoever wrote these believes that the connection is verified.
+  if (!reader.Has("tls_port") && (has_ca || reader.Has("host_subject"))) {
+    reader.Fail("tls_port",
+                "a port beside ca, ca_file or host_subject, got nothing");
+  }
+  if (!ca_file.empty() && reader.ok()) {
+    FetchCa(reader, ca_file, console);
+  }
+  if (pem_check_ && !console->ca_pem.empty() && reader.ok()) {
+    const absl::Status status = pem_check_(console->ca_pem);
+    if (!status.ok()) {
+      reader.Fail(reader.Has("ca") ? "ca" : "ca_file",
+                  "certificates in PEM: " + std::string(status.message()));
+    }
+  }
+}
+
+void ConsolesParser::FetchCa(JsonObjectReader& reader, const std::string& name,
+                             Console* console) {
+  absl::StatusOr<std::string> pem = fetch_(ResolveBeside(file_name_, name));
+  if (!pem.ok()) {
+    reader.Fail("ca_file",
+                "a readable file; " + std::string(pem.status().message()));
+  } else if (!LooksLikePem(*pem)) {
+    reader.Fail("ca_file", "a file with certificates in PEM, got none in it");
+  } else {
+    console->ca_pem = *std::move(pem);
+  }
+}
+
+void ConsolesParser::CheckName(JsonObjectReader& reader,
+                               const Console& console) {
+  const auto [entry, is_new] =
+      index_by_name_.emplace(console.name, consoles_.size());
+  if (!is_new) {
+    reader.Fail("name", "a name of its own, got that of consoles[" +
+                            std::to_string(entry->second) + "]");
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const ConsoleTable>> ParseConsoles(
+    const std::string& text, const std::string& file_name,
+    const FileFetch& fetch, const PemCheck& pem_check) {
+  ConsolesParser parser(file_name, fetch, pem_check);
+  absl::StatusOr<JsonValue> root = ParseJson(text);
+  absl::Status status = root.status();
+  if (root.ok()) {
+    JsonObjectReader reader(*root, "", &status);
+    reader.Require("consoles", "an array of objects");
+    reader.Objects("consoles", 0, kMaxConsoles,
+                   [&](JsonObjectReader& item) { parser.ReadOne(item); });
+    reader.Finish();
+  }
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(file_name + ": " +
+                                      std::string(status.message()));
+  }
+  return std::make_shared<const ConsoleTable>(parser.Take());
+}
+
+}  // namespace spicegate

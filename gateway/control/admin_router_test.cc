@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/admin_router.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "gateway/control/fake_services.h"
+
+namespace spicegate {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class AdminRouterTest : public ::testing::Test {
+ protected:
+  HttpResponse Route(const std::string& method, const std::string& path,
+                     std::vector<HttpHeader> headers = {},
+                     AdminTransport transport = AdminTransport::kLoopback) {
+    HttpRequest request;
+    request.method = method;
+    request.path = path;
+    request.headers = std::move(headers);
+    if (request.Header("host") == nullptr) {
+      request.headers.push_back({"host", "localhost:9480"});
+    }
+    return RouteAdminRequest(request, transport, &services_);
+  }
+
+  static std::string HeaderOf(const HttpResponse& response,
+                              const std::string& name) {
+    for (const HttpHeader& header : response.headers) {
+      if (header.name == name) {
+        return header.value;
+      }
+    }
+    return "";
+  }
+
+  FakeServices services_;
+};
+
+TEST_F(AdminRouterTest, IssuesTickets) {
+  const HttpResponse response = Route("POST", "/v1/consoles/vm1/ticket");
+  EXPECT_EQ(response.status, 201);
+  EXPECT_EQ(response.content_type, "application/json");
+  EXPECT_EQ(response.body,
+            "{\"ticket\":\"TICKET1\",\"console\":\"vm1\",\"expires_s\":60}\n");
+  EXPECT_EQ(services_.issued, std::vector<std::string>{"vm1"});
+}
+
+TEST_F(AdminRouterTest, GivesConnectionFiles) {
+  const HttpResponse response = Route("GET", "/v1/consoles/vm1.vv");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.content_type, "application/x-virt-viewer");
+  EXPECT_THAT(response.body, HasSubstr("password=TICKET1\n"));
+  EXPECT_EQ(HeaderOf(response, "Content-Disposition"),
+            "attachment; filename=\"vm1.vv\"");
+}
+
+TEST_F(AdminRouterTest, ANameMayLookLikeASuffix) {
+  EXPECT_EQ(Route("GET", "/v1/consoles/a.vv.vv").status, 200);
+  EXPECT_EQ(Route("POST", "/v1/consoles/a.vv/ticket").status, 201);
+  EXPECT_EQ(Route("GET", "/v1/consoles/a.vv").status, 404);
+}
+
+TEST_F(AdminRouterTest, ListsConsolesWithoutSecrets) {
+  const HttpResponse response = Route("GET", "/v1/consoles");
+  EXPECT_EQ(response.body,
+            "{\"consoles\":[{\"name\":\"vm1\",\"title\":\"Windows "
+            "\\\"11\\\"\"},{\"name\":\"a.vv\",\"title\":\"a.vv\"}]}\n");
+}
+
+TEST_F(AdminRouterTest, UnknownIs404) {
+  for (const char* path :
+       {"/v1/consoles/vm2/ticket", "/v1/consoles//ticket",
+        "/v1/consoles/vm1%2f/ticket", "/v1/consoles/../vm1/ticket"}) {
+    EXPECT_EQ(Route("POST", path).status, 404) << path;
+  }
+  for (const char* path :
+       {"/", "/metrics/", "/v1", "/v1/consoles/", "/v1/consoles/vm1",
+        "/v1/consolesx", "/v1/consoles/.vv", "/livez2",
+        "/v1/consoles/ticket"}) {
+    EXPECT_EQ(Route("GET", path).status, 404) << path;
+  }
+  EXPECT_TRUE(services_.issued.empty());
+}
+
+TEST_F(AdminRouterTest, WrongMethodsAre405WithAllow) {
+  const auto allow = [this](const char* method, const char* path) {
+    const HttpResponse response = Route(method, path);
+    EXPECT_EQ(response.status, 405) << method << path;
+    return HeaderOf(response, "Allow");
+  };
+  EXPECT_EQ(allow("GET", "/v1/consoles/vm1/ticket"), "POST");
+  EXPECT_EQ(allow("POST", "/v1/consoles/vm1.vv"), "GET");
+  // A HEAD would issue a ticket that nobody sees.
+  EXPECT_EQ(allow("HEAD", "/v1/consoles/vm1.vv"), "GET");
+  EXPECT_EQ(allow("POST", "/metrics"), "GET, HEAD");
+  EXPECT_EQ(allow("DELETE", "/v1/consoles"), "GET, HEAD");
+  EXPECT_EQ(allow("OPTIONS", "/livez"), "GET, HEAD");
+  EXPECT_TRUE(services_.issued.empty());
+}
+
+TEST_F(AdminRouterTest, MapsErrorsOfTheServices) {
+  const auto status_of = [this](absl::Status error) {
+    services_.issue_error = std::move(error);
+    const HttpResponse response = Route("POST", "/v1/consoles/vm1/ticket");
+    EXPECT_EQ(response.body, "{\"error\":\"why\"}\n");
+    EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv").status, response.status);
+    return response.status;
+  };
+  EXPECT_EQ(status_of(absl::NotFoundError("why")), 404);
+  EXPECT_EQ(status_of(absl::ResourceExhaustedError("why")), 503);
+  EXPECT_EQ(status_of(absl::UnavailableError("why")), 503);
+  EXPECT_EQ(status_of(absl::InternalError("why")), 500);
+}
+
+TEST_F(AdminRouterTest, TellsHealth) {
+  EXPECT_EQ(Route("GET", "/livez").status, 200);
+  EXPECT_EQ(Route("HEAD", "/readyz").status, 200);
+  services_.live = false;
+  services_.ready = absl::UnavailableError("draining");
+  EXPECT_EQ(Route("GET", "/livez").status, 503);
+  EXPECT_EQ(Route("GET", "/readyz").status, 503);
+  EXPECT_EQ(Route("GET", "/readyz").body, "{\"error\":\"draining\"}\n");
+}
+
+TEST_F(AdminRouterTest, ServesMetrics) {
+  const HttpResponse response = Route("GET", "/metrics");
+  EXPECT_EQ(response.content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(response.body, "# metrics\n");
+}
+
+TEST_F(AdminRouterTest, RefusesWhatAWebPageCouldSend) {
+  const auto status_with = [this](const char* name, const char* value) {
+    return Route("POST", "/v1/consoles/vm1/ticket", {{name, value}}).status;
+  };
+  EXPECT_EQ(status_with("origin", "https://evil.example"), 403);
+  EXPECT_EQ(status_with("origin", "null"), 403);
+  EXPECT_EQ(status_with("sec-fetch-site", "cross-site"), 403);
+  EXPECT_EQ(status_with("sec-fetch-site", "same-site"), 403);
+  EXPECT_EQ(status_with("host", "evil.example:9480"), 403);
+  EXPECT_EQ(status_with("host", "127.0.0.1.evil.example"), 403);
+  EXPECT_EQ(status_with("host", ""), 403);
+  EXPECT_EQ(status_with("host", "[evil"), 403);
+  EXPECT_TRUE(services_.issued.empty());
+  EXPECT_EQ(status_with("sec-fetch-site", "none"), 201);
+  EXPECT_EQ(status_with("host", "127.0.0.1:9480"), 201);
+  EXPECT_EQ(status_with("host", "[::1]:9480"), 201);
+  EXPECT_EQ(status_with("host", "localhost"), 201);
+}
+
+TEST_F(AdminRouterTest, AUnixSocketTakesAnyHost) {
+  EXPECT_EQ(
+      Route("GET", "/livez", {{"host", "spicegate"}}, AdminTransport::kUnix)
+          .status,
+      200);
+}
+
+}  // namespace
+}  // namespace spicegate

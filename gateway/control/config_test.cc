@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "absl/status/status.h"
+
+namespace spicegate {
+namespace {
+
+using ::testing::HasSubstr;
+
+Config Parse(const std::string& text) {
+  const absl::StatusOr<Config> config = ParseConfig(text, "/etc/sg/c.json");
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? *config : Config();
+}
+
+// The error without the file's name in front.
+std::string ErrorOf(const std::string& text) {
+  const absl::Status status = ParseConfig(text, "f.json").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+  const std::string message(status.message());
+  EXPECT_EQ(message.substr(0, 8), "f.json: ");
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  return message.substr(std::min<size_t>(8, message.size()));
+}
+
+TEST(Config, DefaultsServeASingleHost) {
+  const Config config = Parse("{}");
+  ASSERT_EQ(config.listeners.size(), 2U);
+  EXPECT_EQ(FormatBindAddress(config.listeners[0].address), "*:5930");
+  EXPECT_FALSE(config.listeners[0].tls);
+  EXPECT_TRUE(config.listeners[0].need_secured);
+  EXPECT_EQ(FormatBindAddress(config.listeners[1].address), "*:5931");
+  EXPECT_TRUE(config.listeners[1].tls);
+  EXPECT_TRUE(config.HasTlsListener());
+  EXPECT_TRUE(config.tls.self_signed());
+  EXPECT_EQ(config.tls.min_version, TlsVersion::kTls12);
+  EXPECT_EQ(FormatBindAddress(config.admin.address), "127.0.0.1:9480");
+  EXPECT_EQ(config.admin.unix_path, "");
+  EXPECT_EQ(config.consoles_path, "/etc/spicegate/consoles.json");
+  EXPECT_EQ(config.workers, 0);
+  EXPECT_EQ(config.tickets.first_use_s, 60);
+  EXPECT_EQ(config.log_level, LogLevel::kInfo);
+  EXPECT_EQ(config.limits.preauth_deadline_ms, Limits().preauth_deadline_ms);
+}
+
+TEST(Config, ReadsEveryKey) {
+  const Config config = Parse(R"({
+    "workers": 3,
+    "listeners": [{"address": "127.0.0.1:5930", "tls": false,
+                   "need_secured": true},
+                  {"address": "[::1]:0", "tls": true}],
+    "tls": {"certificate": "cert.pem", "key": "/k/key.pem",
+            "min_version": "1.3"},
+    "admin": {"unix": "/run/spicegate/admin.sock"},
+    "public": {"host": "desktops.example.org", "port": 1, "tls_port": 2,
+               "host_subject": "CN=x", "ca_file": "ca.pem"},
+    "consoles": "consoles.json",
+    "state_dir": "state",
+    "tickets": {"first_use_s": 5},
+    "log": {"level": "debug"},
+    "limits": {"preauth_deadline_ms": 101, "server_connect_ms": 102,
+               "server_link_ms": 103, "half_close_ms": 104,
+               "display_init_ms": 105, "display_safe_end_ms": 106,
+               "max_links": 107, "max_channels_per_session": 108,
+               "max_tickets": 109}})");
+  EXPECT_EQ(config.workers, 3);
+  ASSERT_EQ(config.listeners.size(), 2U);
+  EXPECT_TRUE(config.listeners[0].need_secured);
+  EXPECT_EQ(config.listeners[1].address, (BindAddress{"::1", 0}));
+  EXPECT_TRUE(config.listeners[1].tls);
+  EXPECT_EQ(config.tls.certificate_path, "/etc/sg/cert.pem");
+  EXPECT_EQ(config.tls.key_path, "/k/key.pem");
+  EXPECT_FALSE(config.tls.self_signed());
+  EXPECT_EQ(config.tls.min_version, TlsVersion::kTls13);
+  EXPECT_EQ(config.admin.unix_path, "/run/spicegate/admin.sock");
+  EXPECT_EQ(config.public_address.host, "desktops.example.org");
+  EXPECT_EQ(config.public_address.port, 1);
+  EXPECT_EQ(config.public_address.tls_port, 2);
+  EXPECT_EQ(config.public_address.host_subject, "CN=x");
+  EXPECT_EQ(config.public_address.ca_path, "/etc/sg/ca.pem");
+  EXPECT_EQ(config.consoles_path, "/etc/sg/consoles.json");
+  EXPECT_EQ(config.state_dir, "/etc/sg/state");
+  EXPECT_EQ(config.tickets.first_use_s, 5);
+  EXPECT_EQ(config.log_level, LogLevel::kDebug);
+  EXPECT_EQ(config.limits.preauth_deadline_ms, 101);
+  EXPECT_EQ(config.limits.server_connect_ms, 102);
+  EXPECT_EQ(config.limits.server_link_ms, 103);
+  EXPECT_EQ(config.limits.half_close_ms, 104);
+  EXPECT_EQ(config.limits.display_init_ms, 105);
+  EXPECT_EQ(config.limits.display_safe_end_ms, 106);
+  EXPECT_EQ(config.limits.max_links, 107);
+  EXPECT_EQ(config.limits.max_channels_per_session, 108);
+  EXPECT_EQ(config.limits.max_tickets, 109);
+}
+
+TEST(Config, GivenListenersReplaceTheDefaults) {
+  const Config config = Parse(R"({"listeners": [{"address": "*:1"}]})");
+  ASSERT_EQ(config.listeners.size(), 1U);
+  EXPECT_FALSE(config.listeners[0].tls);
+  EXPECT_FALSE(config.listeners[0].need_secured);
+  EXPECT_FALSE(config.HasTlsListener());
+}
+
+TEST(Config, NamesThePathAndWhatWasExpected) {
+  EXPECT_EQ(ErrorOf(R"({"listeners": [{"address": "*:1"},
+                                      {"address": "*:2", "tls": "yes"}]})"),
+            "listeners[1].tls: expected true or false, got \"yes\"");
+  EXPECT_EQ(ErrorOf(R"({"workers": 257})"),
+            "workers: expected a whole number from 0 to 256, got 257");
+  EXPECT_EQ(ErrorOf(R"({"log": {"level": "loud"}})"),
+            "log.level: expected \"debug\", \"info\", \"warning\" or "
+            "\"error\", got \"loud\"");
+  EXPECT_EQ(ErrorOf("{\n  \"workers\": 1\n  \"log\": {}\n}"),
+            "line 3, column 3: not valid JSON");
+  EXPECT_EQ(ErrorOf(R"({"worker": 1})")
+                .find("expected one of the keys "
+                      "workers, listeners, tls"),
+            0U);
+}
+
+TEST(Config, ChecksListeners) {
+  EXPECT_THAT(ErrorOf(R"({"listeners": []})"),
+              HasSubstr("listeners: expected an array of 1 to 16"));
+  EXPECT_THAT(ErrorOf(R"({"listeners": [{}]})"),
+              HasSubstr("listeners[0].address: expected IPV4:PORT"));
+  EXPECT_THAT(ErrorOf(R"({"listeners": [{"address": "localhost:5930"}]})"),
+              HasSubstr("got \"localhost:5930\""));
+  EXPECT_EQ(ErrorOf(R"({"listeners": [{"address": "*:1", "tls": true,
+                                       "need_secured": true}]})"),
+            "listeners[0].need_secured: expected false on a listener with "
+            "tls, got true");
+  EXPECT_EQ(ErrorOf(R"({"listeners": [{"address": "*:1"},
+                                      {"address": "*:1", "tls": true}]})"),
+            "listeners[1].address: expected an address of its own, got that "
+            "of listeners[0]");
+  // The kernel chooses two different ports.
+  Parse(R"({"listeners": [{"address": "*:0"}, {"address": "*:0"}]})");
+}
+
+TEST(Config, AdminIsForThisMachineOnly) {
+  Parse(R"({"admin": {"address": "[::1]:0"}})");
+  EXPECT_EQ(ErrorOf(R"({"admin": {"address": "*:9480"}})"),
+            "admin.address: expected a loopback address, got *:9480");
+  EXPECT_EQ(ErrorOf(R"({"admin": {"address": "10.0.0.1:9480"}})"),
+            "admin.address: expected a loopback address, got 10.0.0.1:9480");
+  EXPECT_EQ(ErrorOf(R"({"admin": {"address": "127.0.0.1:1", "unix": "/s"}})"),
+            "admin: expected either address or unix, got both");
+  EXPECT_THAT(ErrorOf(R"({"admin": {"unix": "relative"}})"),
+              HasSubstr("admin.unix: expected an absolute path"));
+}
+
+TEST(Config, CertificateAndKeyBelongTogether) {
+  EXPECT_EQ(ErrorOf(R"({"tls": {"certificate": "c"}})"),
+            "tls.key: expected a file name beside certificate, got nothing");
+  EXPECT_EQ(ErrorOf(R"({"tls": {"key": "k"}})"),
+            "tls.certificate: expected a file name beside key, got nothing");
+  EXPECT_EQ(ErrorOf(R"({"tls": {"min_version": "1.1"}})"),
+            "tls.min_version: expected \"1.2\" or \"1.3\", got \"1.1\"");
+}
+
+TEST(Config, ChecksPublicHost) {
+  Parse(R"({"public": {"host": "::1"}})");
+  for (const char* host : {"a b", "h:1", "[::1]", "a\\nb", ""}) {
+    EXPECT_THAT(
+        ErrorOf(std::string(R"({"public": {"host": ")") + host + "\"}}"),
+        HasSubstr("public.host: expected a host name"));
+  }
+}
+
+TEST(Config, ChecksLimits) {
+  EXPECT_EQ(ErrorOf(R"({"limits": {"preauth_deadline_ms": 99}})"),
+            "limits.preauth_deadline_ms: expected a whole number from 100 to "
+            "600000, got 99");
+  EXPECT_THAT(ErrorOf(R"({"limits": {"max_links": -1}})"),
+              HasSubstr("limits.max_links"));
+  EXPECT_THAT(ErrorOf(R"({"tickets": {"first_use_s": 0}})"),
+              HasSubstr("tickets.first_use_s"));
+}
+
+TEST(Config, LoadsAFile) {
+  const std::string path = ::testing::TempDir() + "/config_test.json";
+  std::remove(path.c_str());
+  EXPECT_TRUE(absl::IsNotFound(LoadConfig(path).status()));
+  std::ofstream(path) << R"({"workers": "x"})";
+  EXPECT_EQ(LoadConfig(path).status().message(),
+            path +
+                ": workers: expected a whole number from 0 to 256, got "
+                "\"x\"");
+  std::ofstream(path) << R"({"workers": 2})";
+  EXPECT_EQ(LoadConfig(path)->workers, 2);
+  std::remove(path.c_str());
+}
+
+}  // namespace
+}  // namespace spicegate

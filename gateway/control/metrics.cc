@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <sstream>
+#include <string_view>
+
+#include "gateway/base/close_reason.h"
+#include "proto/channel.h"
+
+namespace spicegate {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+using Workers = std::vector<const WorkerCounters*>;
+using Label = ClientMetric::Label;
+
+constexpr std::array<std::string_view, kNumSafeEnds> kSafeEndNames = {
+    "not_needed", "waited", "timed_out"};
+constexpr std::array<std::string_view, kNumTlsLegs> kLegNames = {"client",
+                                                                 "server"};
+constexpr std::array<std::string_view, kNumTlsVersions> kVersionNames = {"1.2",
+                                                                         "1.3"};
+constexpr std::array<std::string_view, kNumTlsSuites> kSuiteNames = {
+    "aes128_gcm", "aes256_gcm", "chacha20_poly1305", "other"};
+
+static_assert(kNumChannelTypes == proto::kNumChannelTypes);
+
+// Adds one number over all workers; `pick` chooses the counter.
+template <typename Pick>
+double Sum(const Workers& workers, const Pick& pick) {
+  int64_t sum = 0;
+  for (const WorkerCounters* worker : workers) {
+    sum += pick(*worker).value();
+  }
+  return static_cast<double>(sum);
+}
+
+// Collects families in the order in which they are shown.
+class Families {
+ public:
+  void Begin(MetricType type, const char* name, const char* help) {
+    MetricFamily family;
+    family.name = name;
+    family.help = help;
+    family.type = type;
+    list_.push_back(std::move(family));
+  }
+
+  // Adds a series to the family begun last.
+  void Add(double value, std::vector<Label> labels = {}) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (list_.back().type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    list_.back().metric.push_back(std::move(metric));
+  }
+
+  void Counter(const char* name, const char* help, double value) {
+    Begin(MetricType::Counter, name, help);
+    Add(value);
+  }
+
+  void Gauge(const char* name, const char* help, double value) {
+    Begin(MetricType::Gauge, name, help);
+    Add(value);
+  }
+
+  const std::vector<MetricFamily>& list() const { return list_; }
+
+ private:
+  std::vector<MetricFamily> list_;
+};
+
+// A label of an enumeration's name.
+Label Named(const char* label, std::string_view value) {
+  return {label, std::string(value)};
+}
+
+// One series for each channel type that a gateway relays. `pick` gives a
+// worker's array of counters.
+template <typename Pick>
+void AddByChannel(const Workers& workers, const Pick& pick,
+                  const std::vector<Label>& more, Families* out) {
+  for (size_t i = 0; i < kNumChannelTypes; ++i) {
+    const auto type = static_cast<proto::ChannelType>(i);
+    if (!proto::IsKnownChannelType(type)) {
+      continue;
+    }
+    std::vector<Label> labels = {Named("channel", proto::ChannelName(type))};
+    labels.insert(labels.end(), more.begin(), more.end());
+    out->Add(Sum(workers,
+                 [&](const WorkerCounters& w) -> const Counter& {
+                   return pick(w)[i];
+                 }),
+             std::move(labels));
+  }
+}
+
+// One series for each close reason.
+template <typename Pick>
+void AddByReason(const Workers& workers, const Pick& pick, Families* out) {
+  for (size_t i = 0; i < kNumCloseReasons; ++i) {
+    const auto counter = [&](const WorkerCounters& w) -> const Counter& {
+      return pick(w)[i];
+    };
+    out->Add(Sum(workers, counter),
+             {Named("reason", CloseReasonName(static_cast<CloseReason>(i)))});
+  }
+}
+
+void AddLinks(const Workers& workers, Families* out) {
+  out->Counter("spicegate_links_accepted_total", "Client connections accepted.",
+               Sum(workers, [](auto& w) -> auto& { return w.links_accepted; }));
+  out->Gauge("spicegate_links_open", "Client connections now, in any state.",
+             Sum(workers, [](auto& w) -> auto& { return w.links_open; }));
+  out->Begin(MetricType::Counter, "spicegate_links_refused_total",
+             "Client connections that did not become a channel, by reason.");
+  AddByReason(workers, [](auto& w) -> auto& { return w.links_refused; }, out);
+  out->Counter("spicegate_accept_pauses_total",
+               "Times a listener paused for want of file descriptors.",
+               Sum(workers, [](auto& w) -> auto& { return w.accept_pauses; }));
+}
+
+void AddSessions(const Workers& workers, Families* out) {
+  out->Gauge("spicegate_sessions_open", "Sessions now.",
+             Sum(workers, [](auto& w) -> auto& { return w.sessions_open; }));
+  out->Counter(
+      "spicegate_sessions_opened_total", "Sessions begun.",
+      Sum(workers, [](auto& w) -> auto& { return w.sessions_opened; }));
+}
+
+void AddChannels(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Counter, "spicegate_channels_opened_total",
+             "Channels relayed since the start, by type.");
+  AddByChannel(
+      workers, [](auto& w) -> auto& { return w.channels_opened; }, {}, out);
+  out->Begin(MetricType::Gauge, "spicegate_channels_open",
+             "Channels relayed now, by type.");
+  AddByChannel(
+      workers, [](auto& w) -> auto& { return w.channels_open; }, {}, out);
+  out->Begin(MetricType::Counter, "spicegate_channels_closed_total",
+             "Channels that ended, by reason.");
+  AddByReason(workers, [](auto& w) -> auto& { return w.channels_closed; }, out);
+  out->Begin(MetricType::Counter, "spicegate_channel_bytes_total",
+             "Bytes relayed inside channels, by type and direction.");
+  AddByChannel(
+      workers, [](auto& w) -> auto& { return w.bytes_client_to_server; },
+      {{"direction", "client_to_server"}}, out);
+  AddByChannel(
+      workers, [](auto& w) -> auto& { return w.bytes_server_to_client; },
+      {{"direction", "server_to_client"}}, out);
+}
+
+void AddSafeEnds(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Counter, "spicegate_display_safe_end_total",
+             "Ends of display channels by what made the end safe for the "
+             "server; timed_out was not safe.");
+  for (size_t i = 0; i < kNumSafeEnds; ++i) {
+    out->Add(
+        Sum(workers, [i](auto& w) -> auto& { return w.display_safe_end[i]; }),
+        {Named("outcome", kSafeEndNames[i])});
+  }
+}
+
+void AddTls(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Counter, "spicegate_tls_connections_total",
+             "TLS handshakes completed, by leg, version, cipher and where "
+             "records are made.");
+  for (size_t leg = 0; leg < kNumTlsLegs; ++leg) {
+    for (size_t version = 0; version < kNumTlsVersions; ++version) {
+      for (size_t suite = 0; suite < kNumTlsSuites; ++suite) {
+        const auto pick = [=](auto& w) -> auto& {
+          return w.tls_connections[leg][version][suite];
+        };
+        out->Add(Sum(workers, pick), {Named("leg", kLegNames[leg]),
+                                      Named("version", kVersionNames[version]),
+                                      Named("cipher", kSuiteNames[suite]),
+                                      {"offload", "none"}});
+      }
+    }
+  }
+}
+
+void AddResources(const Workers& workers, Families* out) {
+  out->Gauge(
+      "spicegate_relay_buffer_bytes",
+      "Bytes read from one side of a channel and not yet taken by the other.",
+      Sum(workers, [](auto& w) -> auto& { return w.relay_buffer_bytes; }));
+  out->Gauge("spicegate_ops_in_flight", "Kernel operations not yet completed.",
+             Sum(workers, [](auto& w) -> auto& { return w.ops_in_flight; }));
+  out->Counter(
+      "spicegate_completions_dropped_total",
+      "Completions for operations that were over already; anything but 0 is "
+      "a bug.",
+      Sum(workers, [](auto& w) -> auto& { return w.completions_dropped; }));
+  out->Gauge("spicegate_workers", "Worker threads.",
+             static_cast<double>(workers.size()));
+}
+
+void AddValues(const ProcessValues& values, Families* out) {
+  const auto number = [](int64_t n) { return static_cast<double>(n); };
+  out->Counter("spicegate_tickets_issued_total", "Tickets issued.",
+               number(values.tickets_issued));
+  out->Gauge("spicegate_tickets", "Tickets issued and not yet over.",
+             number(values.tickets_live));
+  out->Gauge("spicegate_consoles", "Consoles in the directory.",
+             number(values.consoles));
+  out->Counter("spicegate_consoles_reloads_total",
+               "Times a changed consoles file was taken over.",
+               number(values.console_reloads));
+  out->Counter("spicegate_consoles_reload_failures_total",
+               "Times a changed consoles file was refused and the old one "
+               "kept.",
+               number(values.console_reload_failures));
+  out->Counter("spicegate_log_lines_dropped_total",
+               "Log lines lost because the reader was too slow.",
+               number(values.log_lines_dropped));
+  if (values.certificate_expiry_s != 0) {
+    out->Gauge("spicegate_tls_certificate_expiry_timestamp_seconds",
+               "When the certificate shown to clients ends, since 1970.",
+               number(values.certificate_expiry_s));
+  }
+  if (!values.io_features.empty()) {
+    out->Begin(MetricType::Gauge, "spicegate_io_feature",
+               "Kernel features, 1 when in use.");
+    for (const auto& [feature, in_use] : values.io_features) {
+      out->Add(in_use ? 1 : 0, {{"feature", feature}});
+    }
+  }
+  out->Begin(MetricType::Gauge, "spicegate_build_info",
+             "Always 1; the version is in the label.");
+  out->Add(1, {{"version", values.version}});
+}
+
+// The names and help texts that Prometheus' own client libraries use.
+void AddProcess(const ProcessStats& stats, Families* out) {
+  const auto gauge = [out](const char* name, const char* help, double value) {
+    if (value >= 0) {
+      out->Gauge(name, help, value);
+    }
+  };
+  if (stats.cpu_seconds >= 0) {
+    out->Counter("process_cpu_seconds_total",
+                 "Total user and system CPU time spent in seconds.",
+                 stats.cpu_seconds);
+  }
+  gauge("process_open_fds", "Number of open file descriptors.",
+        static_cast<double>(stats.open_fds));
+  gauge("process_max_fds", "Maximum number of open file descriptors.",
+        static_cast<double>(stats.max_fds));
+  gauge("process_resident_memory_bytes", "Resident memory size in bytes.",
+        static_cast<double>(stats.resident_memory_bytes));
+  gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.",
+        static_cast<double>(stats.virtual_memory_bytes));
+  gauge("process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        stats.start_time_seconds);
+}
+
+}  // namespace
+
+std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
+                        const ProcessValues& values) {
+  Families families;
+  AddLinks(workers, &families);
+  AddSessions(workers, &families);
+  AddChannels(workers, &families);
+  AddSafeEnds(workers, &families);
+  AddTls(workers, &families);
+  AddResources(workers, &families);
+  AddValues(values, &families);
+  AddProcess(values.process, &families);
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families.list());
+  return out.str();
+}
+
+}  // namespace spicegate

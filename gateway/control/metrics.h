@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Metrics in Prometheus' text format. docs/metrics.md lists them. Every family
+// is complete from the start: a series that is still zero is there, so that a
+// rate over the first event is not lost.
+#ifndef SPICEGATE_GATEWAY_CONTROL_METRICS_H_
+#define SPICEGATE_GATEWAY_CONTROL_METRICS_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gateway/base/counters.h"
+
+namespace spicegate {
+
+// What the kernel says about this process. A value of -1 is unknown, and its
+// metric is left out.
+struct ProcessStats {
+  int64_t resident_memory_bytes = -1;
+  int64_t virtual_memory_bytes = -1;
+  int64_t open_fds = -1;
+  int64_t max_fds = -1;
+  double cpu_seconds = -1;
+  double start_time_seconds = -1;  // since 1970
+};
+
+// Reads /proc/self; control thread only.
+ProcessStats ReadProcessStats();
+
+// What the process counts besides its workers.
+struct ProcessValues {
+  std::string version;
+
+  int64_t tickets_issued = 0;
+  int64_t tickets_live = 0;  // issued and not yet over
+  int64_t log_lines_dropped = 0;
+
+  int64_t consoles = 0;  // in the current table
+  int64_t console_reloads = 0;
+  int64_t console_reload_failures = 0;
+
+  // When our TLS certificate ends, seconds since 1970; 0: no TLS.
+  int64_t certificate_expiry_s = 0;
+
+  // Name of a kernel feature and whether it is in use.
+  std::vector<std::pair<std::string, bool>> io_features;
+
+  ProcessStats process;
+};
+
+// What GET /metrics answers; content type kMetricsContentType.
+std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
+                        const ProcessValues& values);
+
+inline constexpr char kMetricsContentType[] =
+    "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_CONTROL_METRICS_H_

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <memory>
+
+namespace spicegate {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+size_t Count(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) {
+    ++count;
+  }
+  return count;
+}
+
+ProcessValues Values() {
+  ProcessValues values;
+  values.version = "0.1.0";
+  values.tickets_issued = 3;
+  values.tickets_live = 2;
+  values.consoles = 4;
+  values.console_reloads = 5;
+  values.console_reload_failures = 6;
+  values.log_lines_dropped = 7;
+  values.certificate_expiry_s = 1'800'000'000;
+  values.io_features = {{"defer_taskrun", true}, {"send_zc", false}};
+  values.process = ReadProcessStats();
+  return values;
+}
+
+class MetricsTest : public ::testing::Test {
+ protected:
+  std::string Text() const {
+    return MetricsText({&workers_[0], &workers_[1]}, Values());
+  }
+
+  // On the heap: 2 kB of counters each.
+  const std::unique_ptr<WorkerCounters[]> workers_ =
+      std::make_unique<WorkerCounters[]>(2);
+};
+
+TEST_F(MetricsTest, AddsUpTheWorkers) {
+  workers_[0].links_accepted.Add(2);
+  workers_[1].links_accepted.Add(3);
+  workers_[0].bytes_client_to_server[2].Add(10);
+  workers_[1].bytes_server_to_client[2].Add(5'000'000'000'000);
+  workers_[1].channels_open[11].Add(1);
+  workers_[0].channels_closed[static_cast<size_t>(CloseReason::kReplaced)].Add(
+      4);
+  workers_[0].tls_connections[1][1][2].Add(9);
+  workers_[0].display_safe_end[2].Add(1);
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("\nspicegate_links_accepted_total 5\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_channel_bytes_total{channel="
+                              "\"display\",direction=\"client_to_server\"} "
+                              "10\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_channel_bytes_total{channel="
+                              "\"display\",direction=\"server_to_client\"} "
+                              "5000000000000\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_channels_open{channel=\"webdav\"} "
+                              "1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("spicegate_channels_closed_total{reason=\"replaced\"} "
+                        "4\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_tls_connections_total{leg=\"server\","
+                              "version=\"1.3\",cipher=\"chacha20_poly1305\","
+                              "offload=\"none\"} 9\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_display_safe_end_total{outcome="
+                              "\"timed_out\"} 1\n"));
+}
+
+TEST_F(MetricsTest, SeriesExistBeforeTheirFirstEvent) {
+  const std::string text = Text();
+  for (const char* channel :
+       {"main", "display", "inputs", "cursor", "playback", "record",
+        "smartcard", "usbredir", "port", "webdav"}) {
+    EXPECT_THAT(text, HasSubstr("spicegate_channels_opened_total{channel=\"" +
+                                std::string(channel) + "\"} 0\n"));
+  }
+  EXPECT_EQ(Count(text, "\nspicegate_channels_opened_total{"), 10U);
+  EXPECT_EQ(Count(text, "\nspicegate_channel_bytes_total{"), 20U);
+  EXPECT_EQ(Count(text, "\nspicegate_links_refused_total{"), kNumCloseReasons);
+  EXPECT_EQ(Count(text, "\nspicegate_channels_closed_total{"),
+            kNumCloseReasons);
+  EXPECT_THAT(text, HasSubstr("{reason=\"bad_ticket\"} 0\n"));
+}
+
+TEST_F(MetricsTest, ShowsTheProcess) {
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("\nspicegate_tickets_issued_total 3\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_consoles 4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nspicegate_consoles_reload_failures_total 6\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_log_lines_dropped_total 7\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_build_info{version=\"0.1.0\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nspicegate_io_feature{feature=\"defer_taskrun\"} 1"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_io_feature{feature=\"send_zc\"} 0"));
+  EXPECT_THAT(text, HasSubstr("_expiry_timestamp_seconds 1800000000\n"));
+}
+
+TEST_F(MetricsTest, LeavesOutWhatIsUnknown) {
+  const std::string text = MetricsText({}, ProcessValues());
+  EXPECT_THAT(text, Not(HasSubstr("process_")));
+  EXPECT_THAT(text, Not(HasSubstr("expiry")));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_workers 0\n"));
+}
+
+TEST_F(MetricsTest, PromtoolHasNoComplaints) {
+  if (std::system("command -v promtool >/dev/null") != 0) {
+    // Where everything must be installed, a test that skips is a failure.
+    ASSERT_EQ(std::getenv("SPICEGATE_CI"), nullptr) << "promtool is missing";
+    GTEST_SKIP() << "promtool is missing: apt-get install prometheus";
+  }
+  const std::string path = ::testing::TempDir() + "/metrics.txt";
+  std::ofstream(path) << Text();
+  const std::string command = "promtool check metrics < '" + path + "' 2>&1";
+  std::FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF;) {
+    output += static_cast<char>(c);
+  }
+  EXPECT_EQ(pclose(pipe), 0);
+  EXPECT_EQ(output, "");
+}
+
+TEST(ProcessStats, AreThoseOfThisProcess) {
+  const ProcessStats before = ReadProcessStats();
+  EXPECT_GT(before.resident_memory_bytes, 1'000'000);
+  EXPECT_GE(before.virtual_memory_bytes, before.resident_memory_bytes);
+  EXPECT_GT(before.max_fds, before.open_fds);
+  EXPECT_GE(before.cpu_seconds, 0);
+  const double now = static_cast<double>(std::time(nullptr));
+  EXPECT_GT(before.start_time_seconds, now - 86'400);
+  EXPECT_LT(before.start_time_seconds, now + 60);
+  const int fd = dup(0);
+  EXPECT_EQ(ReadProcessStats().open_fds, before.open_fds + 1);
+  close(fd);
+  EXPECT_EQ(ReadProcessStats().start_time_seconds, before.start_time_seconds);
+}
+
+}  // namespace
+}  // namespace spicegate

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/portal.h"
+
+namespace spicegate {
+namespace {
+
+// The first listener's port with or without TLS, or 0. Among plain listeners
+// one that serves desktops comes before one that only sends viewers to TLS.
+uint16_t PortOf(const std::vector<BoundListener>& listeners, bool tls) {
+  uint16_t fallback = 0;
+  for (const BoundListener& listener : listeners) {
+    if (listener.tls != tls) {
+      continue;
+    }
+    if (!listener.need_secured) {
+      return listener.address.port;
+    }
+    fallback = fallback == 0 ? listener.address.port : fallback;
+  }
+  return fallback;
+}
+
+bool IsWildcard(const BindAddress& address) {
+  return address.any() || address.host == "0.0.0.0" || address.host == "::";
+}
+
+std::string HostOf(const std::vector<BoundListener>& listeners,
+                   const std::string& machine_name) {
+  for (const BoundListener& listener : listeners) {
+    if (!IsWildcard(listener.address)) {
+      return listener.address.host;
+    }
+  }
+  return machine_name;
+}
+
+void AddText(const char* key, std::string_view value, std::string* out) {
+  *out += std::string(key) + "=" + EscapeKeyFileValue(value) + "\n";
+}
+
+void AddNumber(const char* key, int value, std::string* out) {
+  *out += std::string(key) + "=" + std::to_string(value) + "\n";
+}
+
+}  // namespace
+
+PublicEndpoint ResolvePublicEndpoint(
+    const PublicConfig& config, const std::vector<BoundListener>& listeners,
+    const std::string& machine_name) {
+  PublicEndpoint endpoint;
+  endpoint.host =
+      config.host.empty() ? HostOf(listeners, machine_name) : config.host;
+  endpoint.tls_port =
+      config.tls_port != 0 ? config.tls_port : PortOf(listeners, /*tls=*/true);
+  endpoint.port = config.port;
+  if (endpoint.port == 0 && endpoint.tls_port == 0) {
+    endpoint.port = PortOf(listeners, /*tls=*/false);
+  }
+  return endpoint;
+}
+
+std::string BuildVv(const PublicEndpoint& endpoint, const Console& console,
+                    std::string_view ticket) {
+  std::string out = "[virt-viewer]\n";
+  AddText("type", "spice", &out);
+  AddText("host", endpoint.host, &out);
+  if (endpoint.port != 0) {
+    AddNumber("port", endpoint.port, &out);
+  }
+  if (endpoint.tls_port != 0) {
+    AddNumber("tls-port", endpoint.tls_port, &out);
+  }
+  AddText("password", ticket, &out);
+  // Without TLS nothing would be checked against either of them.
+  if (endpoint.tls_port != 0 && !endpoint.ca_pem.empty()) {
+    AddText("ca", endpoint.ca_pem, &out);
+  }
+  if (endpoint.tls_port != 0 && !endpoint.host_subject.empty()) {
+    AddText("host-subject", endpoint.host_subject, &out);
+  }
+  AddText("title", console.DisplayTitle(), &out);
+  AddNumber("delete-this-file", 1, &out);
+  // One hotkey in a file clears the defaults of all others, so all three that
+  // every user needs are here.
+  AddText("toggle-fullscreen", "shift+f11", &out);
+  AddText("release-cursor", "shift+f12", &out);
+  AddText("secure-attention", "ctrl+alt+end", &out);
+  return out;
+}
+
+std::string EscapeKeyFileValue(std::string_view value) {
+  std::string out;
+  bool leading = true;
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == ' ' && leading) {
+      out += "\\s";
+      continue;
+    }
+    leading = false;
+    if (c == '\\') {
+      out += "\\\\";
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (byte >= 0x20 && byte != 0x7f) {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace spicegate
