@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/relay/channel.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "gateway/base/check.h"
+#include "proto/main_channel.h"
+#include "proto/messages.h"
+
+namespace spicegate {
+namespace {
+
+using proto::MessageFramer;
+
+Counter* BytesOf(std::array<Counter, kNumChannelTypes>& counters,
+                 proto::ChannelType type) {
+  return &counters[static_cast<size_t>(type)];
+}
+
+}  // namespace
+
+void Channel::MainInitBytes::Append(std::span<const uint8_t> piece) {
+  const size_t n = std::min(piece.size(), body.size() - len);
+  std::copy_n(piece.begin(), n, body.begin() + len);
+  len += n;
+}
+
+Channel::Channel(const RelayContext& context, ChannelOwner* owner,
+                 proto::ChannelKey key, proto::HeaderKind header_kind,
+                 Leg client, Leg server, size_t bytes_sent)
+    : context_(context),
+      owner_(owner),
+      key_(key),
+      client_(std::move(client)),
+      server_(std::move(server)),
+      to_server_(&client_, &server_, context.buffers,
+                 BytesOf(context.counters->bytes_client_to_server, key.type),
+                 this),
+      to_client_(&server_, &client_, context.buffers,
+                 BytesOf(context.counters->bytes_server_to_client, key.type),
+                 this),
+      timer_([](void* self) { static_cast<Channel*>(self)->OnTimer(); }, this),
+      framer_(header_kind) {
+  to_server_.CountEarlier(bytes_sent);
+}
+
+Channel::~Channel() { CHECK(state_ == State::kEnded); }
+
+void Channel::Start(Handle self, Handle session) {
+  self_ = self;
+  session_ = session;
+  if (is_display()) {
+    // A message that QEMU refuses crashes it when it comes right behind INIT:
+    // what the client says next waits for the server's first message.
+    to_server_.Hold();
+    to_client_.set_inspecting(true);
+    timer_.Arm(context_.timers,
+               context_.timers->now_ms() + kDisplayCommittedMs);
+  } else if (key_.type == proto::ChannelType::kMain) {
+    to_client_.set_inspecting(true);
+  }
+  to_server_.Run();
+  if (state_ == State::kRelaying) {
+    to_client_.Run();
+  }
+}
+
+void Channel::RunAgain() {
+  if (state_ == State::kRelaying) {
+    to_server_.Run();
+  }
+  if (state_ == State::kRelaying) {
+    to_client_.Run();
+  }
+}
+
+void Channel::Close(CloseReason reason) {
+  if (state_ == State::kRelaying) {
+    End(reason, Socket::End::kFin, Socket::End::kFin);
+  }
+}
+
+void Channel::OnPumpBytes(Pump*, std::span<const uint8_t> bytes) {
+  if (is_display()) {
+    InspectDisplay(bytes);
+  } else {
+    InspectMain(bytes);
+  }
+}
+
+void Channel::InspectMain(std::span<const uint8_t> bytes) {
+  for (;;) {
+    const MessageFramer::Step step = framer_.Feed(bytes);
+    bytes = bytes.subspan(step.consumed);
+    if (step.event == MessageFramer::Event::kNeedMore) {
+      return;
+    }
+    if (framer_.header().type != proto::kMsgMainInit) {
+      continue;
+    }
+    if (step.event == MessageFramer::Event::kBody) {
+      main_init_.Append(step.body);
+    } else if (step.event == MessageFramer::Event::kEnd) {
+      to_client_.set_inspecting(false);
+      if (const auto init = proto::ParseMainInit(main_init_.bytes())) {
+        owner_->OnMainInit(this, init->session_id);
+      }
+      return;
+    }
+  }
+}
+
+void Channel::InspectDisplay(std::span<const uint8_t> bytes) {
+  if (EndsMessage(bytes)) {
+    OnFirstDisplayMessage();
+  }
+}
+
+void Channel::OnFirstDisplayMessage() {
+  first_message_seen_ = true;
+  to_client_.set_inspecting(false);
+  timer_.Cancel();
+  if (to_server_.source_ended() || to_client_.source_ended()) {
+    ArmHalfClose();
+  }
+  to_server_.Unhold();  // last: it may end the channel
+}
+
+void Channel::OnPumpSourceEnded(Pump* pump) {
+  const bool server = pump == &to_client_;
+  if (!reason_known_) {
+    reason_known_ = true;
+    server_ended_first_ = server;
+  }
+  if (to_server_.held()) {
+    if (!server) {
+      // The client has gone; its end is passed on once that is safe.
+      timer_.Arm(context_.timers, context_.timers->now_ms() +
+                                      context_.limits->display_safe_end_ms);
+    }
+    return;
+  }
+  ArmHalfClose();
+}
+
+void Channel::ArmHalfClose() {
+  moved_at_last_check_ = bytes_to_client() + bytes_to_server();
+  timer_.Arm(context_.timers,
+             context_.timers->now_ms() + context_.limits->half_close_ms);
+}
+
+void Channel::OnPumpFinished(Pump* pump) {
+  const bool server_leg_over = pump == &to_client_;
+  if (to_server_.finished() && to_client_.finished()) {
+    End(server_ended_first_ ? CloseReason::kServerClosed
+                            : CloseReason::kClientClosed,
+        Socket::End::kFin, Socket::End::kFin);
+    return;
+  }
+  if (server_leg_over && is_display() && !first_message_seen_) {
+    // The server ended before its first message: nothing to wait for.
+    first_message_seen_ = true;
+    to_server_.Unhold();
+  }
+}
+
+void Channel::OnPumpFailed(Pump* pump, bool source, int error) {
+  const bool client_failed = (pump == &to_server_) == source;
+  if (client_failed) {
+    End(error == -ECANCELED ? CloseReason::kShutdown
+                            : CloseReason::kClientReset,
+        Socket::End::kReset, Socket::End::kReset);
+    return;
+  }
+  // A failed leg is past all care.
+  first_message_seen_ = true;
+  End(CloseReason::kServerReset, Socket::End::kReset, Socket::End::kReset);
+}
+
+void Channel::OnPumpYielded(Pump*) { owner_->OnChannelYielded(this); }
+
+void Channel::End(CloseReason reason, Socket::End client_end,
+                  Socket::End server_end) {
+  DCHECK(state_ == State::kRelaying);
+  state_ = State::kLingering;
+  reason_ = reason;
+  server_end_ = server_end;
+  timer_.Cancel();
+  to_server_.Stop();
+  to_client_.Stop();
+  client_.Release(client_end);
+  owner_->OnChannelClosing(this, reason);
+  if (is_display() && !first_message_seen_) {
+    Linger();
+  } else {
+    Finish(SafeEnd::kNotNeeded);
+  }
+}
+
+void Channel::Linger() {
+  timer_.Arm(context_.timers,
+             context_.timers->now_ms() + context_.limits->display_safe_end_ms);
+  ReadAndDrop();
+}
+
+void Channel::ReadAndDrop() {
+  std::array<uint8_t, 4096> dropped;
+  // A hostile server may claim an endless first message: others get their turn.
+  for (size_t total = 0; total < kPumpQuantumBytes;) {
+    const ssize_t n = server_.stream->Read(dropped);
+    if (n == -EAGAIN) {
+      break;
+    }
+    if (n <= 0 ||
+        EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
+      Finish(SafeEnd::kWaited);
+      return;
+    }
+    total += static_cast<size_t>(n);
+  }
+  server_.socket->Wait(Ready::kReadable, this);
+}
+
+bool Channel::EndsMessage(std::span<const uint8_t> bytes) {
+  for (;;) {
+    const MessageFramer::Step step = framer_.Feed(bytes);
+    bytes = bytes.subspan(step.consumed);
+    if (step.event == MessageFramer::Event::kEnd) {
+      return true;
+    }
+    if (step.event == MessageFramer::Event::kNeedMore) {
+      return false;
+    }
+  }
+}
+
+void Channel::OnReady(Ready, int) { ReadAndDrop(); }
+
+void Channel::Finish(SafeEnd outcome) {
+  DCHECK(state_ == State::kLingering);
+  state_ = State::kEnded;
+  timer_.Cancel();
+  if (is_display()) {
+    context_.counters->display_safe_end[static_cast<size_t>(outcome)].Add(1);
+  }
+  if (server_.socket != nullptr) {
+    server_.socket->Forget(Ready::kReadable);
+  }
+  server_.Release(server_end_);
+  owner_->OnChannelEnded(this);
+}
+
+void Channel::OnTimer() {
+  if (state_ == State::kLingering) {
+    Finish(SafeEnd::kTimedOut);
+    return;
+  }
+  if (to_server_.held()) {
+    OnFirstMessageOverdue();
+    return;
+  }
+  const int64_t moved = bytes_to_client() + bytes_to_server();
+  if (moved == moved_at_last_check_) {
+    End(CloseReason::kHalfCloseTimeout, Socket::End::kFin, Socket::End::kFin);
+    return;
+  }
+  ArmHalfClose();
+}
+
+void Channel::OnFirstMessageOverdue() {
+  // A server that has ended is past care; one that only stays silent has had
+  // its time.
+  first_message_seen_ = to_client_.source_ended();
+  CloseReason reason = CloseReason::kServerTimeout;
+  if (reason_known_) {
+    reason = server_ended_first_ ? CloseReason::kHalfCloseTimeout
+                                 : CloseReason::kClientClosed;
+  }
+  End(reason, Socket::End::kFin, Socket::End::kFin);
+  if (state_ == State::kLingering) {
+    Finish(SafeEnd::kTimedOut);
+  }
+}
+
+}  // namespace spicegate

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client's leg and a server's leg joined: two pumps, the half-close rules
+// and the last rites of the server's leg.
+//
+//   relaying --> (both directions over, a leg failed, the session says so)
+//     |             client leg goes at once, FIN or RST as the server did
+//     v
+//   lingering    a display whose server has not sent its first message:
+//     |          closing that leg now would crash QEMU (spice-protocol.md
+//     |          11.5), so it is read and dropped until the message came
+//     v
+//   ended        told to the owner, who destroys the channel later
+//
+// Belongs to its session's home worker.
+#ifndef SPICEGATE_GATEWAY_RELAY_CHANNEL_H_
+#define SPICEGATE_GATEWAY_RELAY_CHANNEL_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "gateway/base/close_reason.h"
+#include "gateway/base/counters.h"
+#include "gateway/base/handle.h"
+#include "gateway/base/limits.h"
+#include "gateway/base/timer_wheel.h"
+#include "gateway/io/leg.h"
+#include "gateway/relay/buffer_pool.h"
+#include "gateway/relay/pump.h"
+#include "proto/channel.h"
+#include "proto/data_header.h"
+#include "proto/main_channel.h"
+
+namespace spicegate {
+
+class Channel;
+
+// Whoever keeps channels: the session registry, or a test. Called on the home
+// worker. A channel is destroyed later, never from inside such a call.
+class ChannelOwner {
+ public:
+  // Main only, once: the server's INIT passed by, before the client sees it.
+  virtual void OnMainInit(Channel* channel, uint32_t session_id) = 0;
+  // The client's leg is gone; the server's may linger.
+  virtual void OnChannelClosing(Channel* channel, CloseReason reason) = 0;
+  // Nothing is left: destroy it soon.
+  virtual void OnChannelEnded(Channel* channel) = 0;
+  // Call RunAgain in the next turn of the loop.
+  virtual void OnChannelYielded(Channel* channel) = 0;
+
+ protected:
+  ~ChannelOwner() = default;
+};
+
+// What all channels of a worker share; outlives them.
+struct RelayContext {
+  TimerWheel* timers = nullptr;
+  BufferPool* buffers = nullptr;
+  WorkerCounters* counters = nullptr;
+  const Limits* limits = nullptr;
+};
+
+class Channel final : private PumpOwner, private Waiter {
+ public:
+  // Both legs are through their links. A display's INIT has been sent to the
+  // server whole, and nothing of the server's data has been read.
+  // `bytes_sent` counts what went from client to server meanwhile.
+  Channel(const RelayContext& context, ChannelOwner* owner,
+          proto::ChannelKey key, proto::HeaderKind header_kind, Leg client,
+          Leg server, size_t bytes_sent = 0);
+  ~Channel();
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  // Starts relaying. `self` and `session` are kept for the owner.
+  void Start(Handle self, Handle session);
+
+  // Goes on after OnChannelYielded.
+  void RunAgain();
+
+  // Ends the channel for a reason of the gateway's own. Harmless when it is
+  // ending already.
+  void Close(CloseReason reason);
+
+  proto::ChannelKey key() const { return key_; }
+  Handle handle() const { return self_; }
+  Handle session() const { return session_; }
+  CloseReason reason() const { return reason_; }
+  int64_t bytes_to_server() const { return to_server_.bytes_moved(); }
+  int64_t bytes_to_client() const { return to_client_.bytes_moved(); }
+
+ private:
+  enum class State : uint8_t { kRelaying, kLingering, kEnded };
+
+  // The server's INIT, which may come in pieces. A longer body than INIT's is
+  // cut: the parser reads the front.
+  struct MainInitBytes {
+    std::array<uint8_t, proto::kMainInitLen> body;
+    size_t len = 0;
+
+    void Append(std::span<const uint8_t> piece);
+    std::span<const uint8_t> bytes() const { return {body.data(), len}; }
+  };
+
+  // PumpOwner.
+  void OnPumpBytes(Pump* pump, std::span<const uint8_t> bytes) override;
+  void OnPumpSourceEnded(Pump* pump) override;
+  void OnPumpFinished(Pump* pump) override;
+  void OnPumpFailed(Pump* pump, bool source, int error) override;
+  void OnPumpYielded(Pump* pump) override;
+
+  // Waiter: the server's leg while lingering.
+  void OnReady(Ready ready, int error) override;
+
+  void InspectMain(std::span<const uint8_t> bytes);
+  void InspectDisplay(std::span<const uint8_t> bytes);
+  // Feeds the framer; true when a message has ended.
+  bool EndsMessage(std::span<const uint8_t> bytes);
+  void OnFirstDisplayMessage();
+  void OnFirstMessageOverdue();
+  void ArmHalfClose();
+  void End(CloseReason reason, Socket::End client_end, Socket::End server_end);
+  void Linger();
+  void ReadAndDrop();
+  void Finish(SafeEnd outcome);
+  void OnTimer();
+
+  bool is_display() const { return key_.type == proto::ChannelType::kDisplay; }
+
+  const RelayContext context_;
+  ChannelOwner* const owner_;
+  const proto::ChannelKey key_;
+  Handle self_;
+  Handle session_;
+  Leg client_;
+  Leg server_;
+  Pump to_server_;
+  Pump to_client_;
+  Timer timer_;                  // half-close silence, or the end of lingering
+  proto::MessageFramer framer_;  // server to client, while it is inspected
+  MainInitBytes main_init_;
+  int64_t moved_at_last_check_ = 0;
+  State state_ = State::kRelaying;
+  CloseReason reason_ = CloseReason::kInternal;
+  Socket::End server_end_ = Socket::End::kFin;
+  bool first_message_seen_ = false;
+  bool server_ended_first_ = false;
+  bool reason_known_ = false;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_RELAY_CHANNEL_H_

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One channel between a simulated client and a simulated server. Random faults
+// are tests/sim's business; here each rule is shown once.
+#include "gateway/relay/channel.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "gateway/io/sim_driver.h"
+#include "gateway/io/sim_network.h"
+
+namespace spicegate {
+namespace {
+
+using proto::ChannelKey;
+using proto::ChannelType;
+using proto::HeaderKind;
+
+// A message with a mini header.
+std::string Message(uint16_t type, const std::string& body) {
+  std::array<uint8_t, proto::kMiniHeaderLen> header;
+  proto::DataHeader fields;
+  fields.type = type;
+  fields.size = static_cast<uint32_t>(body.size());
+  proto::EncodeDataHeader(HeaderKind::kMini, fields, header);
+  return std::string(header.begin(), header.end()) + body;
+}
+
+class ChannelTest : public testing::Test, protected ChannelOwner {
+ protected:
+  ChannelTest()
+      : driver_(&network_),
+        timers_(driver_.NowMs()),
+        buffers_(&counters_.relay_buffer_bytes) {}
+
+  ~ChannelTest() override {
+    if (channel_ != nullptr && !ended_) {
+      channel_->Close(CloseReason::kShutdown);
+      server_.WriteString(Message(3, "ack"));
+      Run();
+    }
+    channel_.reset();
+    Run();
+    EXPECT_EQ(driver_.OpsInFlight(), 0u);
+    EXPECT_EQ(network_.OpenSockets(), 0u);
+    EXPECT_EQ(counters_.relay_buffer_bytes.value(), 0);
+  }
+
+  void Open(ChannelType type) {
+    auto client = network_.Connection();
+    auto server = network_.Connection();
+    client_ = std::move(client.second);
+    server_ = std::move(server.second);
+    channel_ = std::make_unique<Channel>(
+        RelayContext{&timers_, &buffers_, &counters_, &limits_},
+        static_cast<ChannelOwner*>(this), ChannelKey{type, 0},
+        HeaderKind::kMini, Leg::Plain(&driver_, client.first),
+        Leg::Plain(&driver_, server.first));
+    channel_->Start(Handle{0, 1}, Handle{0, 1});
+  }
+
+  void Run(int turns = 50) {
+    for (int i = 0; i < turns; ++i) {
+      driver_.Wait(0);
+      timers_.Advance(driver_.NowMs());
+      driver_.Dispatch();
+      if (std::exchange(yielded_, false)) {
+        channel_->RunAgain();
+      }
+    }
+  }
+
+  void RunFor(int64_t ms) {
+    network_.AdvanceMs(ms);
+    Run();
+  }
+
+  int64_t SafeEnds(SafeEnd outcome) const {
+    return counters_.display_safe_end[static_cast<size_t>(outcome)].value();
+  }
+
+  // ChannelOwner.
+  void OnMainInit(Channel*, uint32_t session_id) override {
+    session_id_ = session_id;
+  }
+  void OnChannelClosing(Channel*, CloseReason reason) override {
+    EXPECT_FALSE(closing_.has_value());
+    closing_ = reason;
+  }
+  void OnChannelEnded(Channel*) override {
+    EXPECT_TRUE(closing_.has_value());
+    EXPECT_FALSE(ended_);
+    ended_ = true;
+  }
+  void OnChannelYielded(Channel*) override { yielded_ = true; }
+
+  SimNetwork network_{SimOptions{}};
+  SimDriver driver_;
+  TimerWheel timers_;
+  WorkerCounters counters_;
+  Limits limits_;
+  BufferPool buffers_;
+  SimPeer client_;
+  SimPeer server_;
+  std::unique_ptr<Channel> channel_;
+  std::optional<uint32_t> session_id_;
+  std::optional<CloseReason> closing_;
+  bool ended_ = false;
+  bool yielded_ = false;
+};
+
+TEST_F(ChannelTest, CarriesBytesBothWaysAndCountsThem) {
+  Open(ChannelType::kInputs);
+  client_.WriteString("to the server");
+  server_.WriteString("to the client!");
+  Run();
+  EXPECT_EQ(server_.ReadAll(), "to the server");
+  EXPECT_EQ(client_.ReadAll(), "to the client!");
+  const size_t inputs = static_cast<size_t>(ChannelType::kInputs);
+  EXPECT_EQ(counters_.bytes_client_to_server[inputs].value(), 13);
+  EXPECT_EQ(counters_.bytes_server_to_client[inputs].value(), 14);
+  EXPECT_EQ(counters_.relay_buffer_bytes.value(), 0);
+}
+
+TEST_F(ChannelTest, KeepsAHalfCloseOpenTheOtherWay) {
+  Open(ChannelType::kUsbredir);
+  client_.WriteString("last words");
+  client_.ShutdownWrite();
+  Run();
+  bool ended = false;
+  EXPECT_EQ(server_.ReadAll(&ended), "last words");
+  EXPECT_TRUE(ended);
+  server_.WriteString("still talking");
+  Run();
+  EXPECT_EQ(client_.ReadAll(&ended), "still talking");
+  EXPECT_FALSE(ended);
+  EXPECT_FALSE(closing_.has_value());
+  server_.ShutdownWrite();
+  Run();
+  EXPECT_EQ(closing_, CloseReason::kClientClosed);
+  EXPECT_TRUE(ended_);
+}
+
+TEST_F(ChannelTest, TellsWhichSideEndedFirst) {
+  Open(ChannelType::kCursor);
+  server_.ShutdownWrite();
+  Run();
+  client_.ShutdownWrite();
+  Run();
+  EXPECT_EQ(closing_, CloseReason::kServerClosed);
+}
+
+TEST_F(ChannelTest, EndsAHalfClosedChannelThatStaysSilent) {
+  Open(ChannelType::kCursor);
+  client_.ShutdownWrite();
+  Run();
+  RunFor(limits_.half_close_ms - 1);
+  // Movement starts the time anew.
+  server_.WriteString("moving");
+  Run();
+  RunFor(2);
+  EXPECT_FALSE(closing_.has_value());
+  RunFor(limits_.half_close_ms);
+  EXPECT_EQ(closing_, CloseReason::kHalfCloseTimeout);
+}
+
+TEST_F(ChannelTest, PassesAResetOn) {
+  Open(ChannelType::kInputs);
+  Run();
+  client_.Reset();
+  Run();
+  EXPECT_EQ(closing_, CloseReason::kClientReset);
+  std::array<uint8_t, 8> out;
+  EXPECT_EQ(server_.Read(out), -ECONNRESET);
+}
+
+TEST_F(ChannelTest, PassesAServersResetOn) {
+  Open(ChannelType::kMain);
+  Run();
+  server_.Reset();
+  Run();
+  EXPECT_EQ(closing_, CloseReason::kServerReset);
+  std::array<uint8_t, 8> out;
+  EXPECT_EQ(client_.Read(out), -ECONNRESET);
+}
+
+TEST_F(ChannelTest, HoldsNoMoreThanABufferForAClientThatDoesNotRead) {
+  Open(ChannelType::kPlayback);
+  const std::string flood(16 * 1024, 'x');
+  size_t offered = 0;
+  for (int i = 0; i < 1000; ++i) {
+    offered += server_.WriteString(flood);
+    Run(1);
+  }
+  EXPECT_EQ(counters_.relay_buffer_bytes.value(),
+            static_cast<int64_t>(sizeof(RelayBuffer)));
+  // Two links' worth and the buffer, then the server is held back.
+  EXPECT_LE(offered, 2 * 64 * 1024 + kPumpBufferBytes + flood.size());
+  // And nothing is lost once the client reads again.
+  size_t received = 0;
+  for (int i = 0; i < 1000; ++i) {
+    received += client_.ReadAll().size();
+    Run(1);
+  }
+  EXPECT_EQ(received, offered);
+}
+
+TEST_F(ChannelTest, LearnsTheSessionsIdFromAnInitInPieces) {
+  Open(ChannelType::kMain);
+  proto::MainInit init;
+  init.session_id = 0x12345678;
+  const auto body = proto::EncodeMainInit(init);
+  const std::string stream =
+      Message(7, "a notice first") +
+      Message(103, std::string(body.begin(), body.end())) +
+      Message(104, "more");
+  for (const char c : stream) {
+    server_.WriteString(std::string(1, c));
+    Run(3);
+  }
+  EXPECT_EQ(session_id_, 0x12345678u);
+  EXPECT_EQ(client_.ReadAll(), stream);
+}
+
+TEST_F(ChannelTest, HoldsDisplayMessagesUntilTheServersFirst) {
+  Open(ChannelType::kDisplay);
+  client_.WriteString("behind INIT");
+  Run();
+  EXPECT_EQ(server_.ReadAll(), "");
+  const std::string first = Message(3, "set ack");
+  server_.WriteString(first.substr(0, first.size() - 1));
+  Run();
+  EXPECT_EQ(server_.ReadAll(), "");
+  server_.WriteString(first.substr(first.size() - 1));
+  Run();
+  EXPECT_EQ(server_.ReadAll(), "behind INIT");
+  EXPECT_EQ(client_.ReadAll(), first);
+}
+
+// The ways a client may go between INIT and the first message.
+enum class Leave { kFin, kReset, kHalfClose, kClosedByGateway };
+
+class DisplayEndTest : public ChannelTest,
+                       public testing::WithParamInterface<Leave> {
+ protected:
+  void LeaveNow() {
+    switch (GetParam()) {
+      case Leave::kFin:
+        client_.Close();
+        break;
+      case Leave::kReset:
+        client_.Reset();
+        break;
+      case Leave::kHalfClose:
+        client_.ShutdownWrite();
+        break;
+      case Leave::kClosedByGateway:
+        channel_->Close(CloseReason::kSessionOver);
+        break;
+    }
+    Run();
+  }
+};
+
+TEST_P(DisplayEndTest, IsSafe) {
+  Open(ChannelType::kDisplay);
+  Run();
+  LeaveNow();
+  bool ended = true;
+  server_.ReadAll(&ended);
+  EXPECT_FALSE(ended) << "the server's leg ended before its first message";
+  EXPECT_FALSE(ended_);
+  server_.WriteString(Message(3, "set ack"));
+  Run();
+  server_.ReadAll(&ended);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(SafeEnds(SafeEnd::kTimedOut), 0);
+}
+
+TEST_P(DisplayEndTest, GivesUpAtItsDeadlineAndCountsIt) {
+  Open(ChannelType::kDisplay);
+  Run();
+  LeaveNow();
+  RunFor(limits_.display_safe_end_ms - 1);
+  EXPECT_FALSE(ended_);
+  RunFor(2);
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(SafeEnds(SafeEnd::kTimedOut), 1);
+}
+
+TEST_P(DisplayEndTest, EndsAtOnceAfterTheFirstMessage) {
+  Open(ChannelType::kDisplay);
+  server_.WriteString(Message(3, "set ack"));
+  Run();
+  if (GetParam() == Leave::kFin) {
+    client_.ReadAll();  // unread input would turn the end into a reset
+  }
+  LeaveNow();
+  bool ended = false;
+  server_.ReadAll(&ended);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(SafeEnds(SafeEnd::kWaited), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllWays, DisplayEndTest,
+                         testing::Values(Leave::kFin, Leave::kReset,
+                                         Leave::kHalfClose,
+                                         Leave::kClosedByGateway));
+
+TEST_F(ChannelTest, AClientsEndThatWasHeldBackStillStartsTheHalfCloseTime) {
+  Open(ChannelType::kDisplay);
+  client_.ShutdownWrite();
+  Run();
+  server_.WriteString(Message(3, "set ack"));
+  Run();
+  // The message itself moved within the first period.
+  RunFor(limits_.half_close_ms + 1);
+  EXPECT_FALSE(closing_.has_value());
+  RunFor(limits_.half_close_ms + 1);
+  EXPECT_EQ(closing_, CloseReason::kHalfCloseTimeout);
+}
+
+TEST_F(ChannelTest, ADisplayServerThatNeverSpeaksIsGivenUp) {
+  Open(ChannelType::kDisplay);
+  // More than a held pump reads, so that the client's end is not noticed.
+  client_.WriteString(std::string(64 * 1024, 'x'));
+  Run();
+  client_.WriteString(std::string(1024, 'x'));
+  client_.Close();
+  Run();
+  RunFor(kDisplayCommittedMs + 1);
+  EXPECT_EQ(closing_, CloseReason::kServerTimeout);
+  EXPECT_EQ(SafeEnds(SafeEnd::kTimedOut), 1);
+}
+
+TEST_F(ChannelTest, AnEndlessFirstMessageDoesNotHoldTheWorker) {
+  Open(ChannelType::kDisplay);
+  channel_->Close(CloseReason::kSessionOver);
+  std::string flood = Message(3, "");
+  flood[2] = flood[3] = flood[4] = flood[5] = '\xff';  // 4 GiB to come
+  server_.WriteString(flood);
+  for (int i = 0; i < 100; ++i) {
+    server_.WriteString(std::string(64 * 1024, 'x'));
+    Run(2);
+  }
+  EXPECT_FALSE(ended_);
+  RunFor(limits_.display_safe_end_ms + 1);
+  EXPECT_EQ(SafeEnds(SafeEnd::kTimedOut), 1);
+}
+
+TEST_F(ChannelTest, ADisplayServerThatEndsFirstIsNotWaitedFor) {
+  Open(ChannelType::kDisplay);
+  Run();
+  server_.Close();
+  Run();
+  client_.Close();
+  Run();
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(closing_, CloseReason::kServerClosed);
+}
+
+}  // namespace
+}  // namespace spicegate

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/server_link/resolver.h"
+
+#include <netdb.h>
+
+#include <cstring>
+#include <thread>
+#include <utility>
+
+namespace spicegate {
+namespace {
+
+Addresses LookUp(const std::string& host, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  Addresses addresses;
+  if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) !=
+      0) {
+    return addresses;
+  }
+  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+    SocketAddress& address = addresses.emplace_back();
+    std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
+    address.len = info->ai_addrlen;
+  }
+  freeaddrinfo(found);
+  return addresses;
+}
+
+}  // namespace
+
+Resolver::Resolver(int num_threads) : state_(std::make_shared<State>()) {
+  for (int i = 0; i < num_threads; ++i) {
+    std::thread([state = state_] { Work(state); }).detach();
+  }
+}
+
+void Resolver::Stop() {
+  {
+    // An answer is given under this lock: behind it there is none.
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+    state_->queue.clear();
+  }
+  state_->wake.notify_all();
+}
+
+void Resolver::Resolve(std::string host, uint16_t port, Done done) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->queue.size() < kMaxQueued && !state_->stopping) {
+      state_->queue.push_back({std::move(host), port, std::move(done)});
+      done = nullptr;
+    }
+  }
+  if (done != nullptr) {
+    done({});
+    return;
+  }
+  state_->wake.notify_one();
+}
+
+void Resolver::Work(const std::shared_ptr<State>& state) {
+  std::unique_lock lock(state->mutex);
+  for (;;) {
+    state->wake.wait(
+        lock, [&state] { return state->stopping || !state->queue.empty(); });
+    if (state->stopping) {
+      return;
+    }
+    const Request request = std::move(state->queue.front());
+    state->queue.pop_front();
+    lock.unlock();
+    Addresses addresses = LookUp(request.host, request.port);
+    lock.lock();
+    if (!state->stopping) {
+      request.done(std::move(addresses));
+    }
+  }
+}
+
+}  // namespace spicegate

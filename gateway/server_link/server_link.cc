@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/server_link/server_link.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include "gateway/auth/link_key.h"
+#include "gateway/io/deadline.h"
+#include "gateway/io/listen.h"
+#include "gateway/tls/handshake.h"
+#include "gateway/tls/tls_stream.h"
+
+namespace spicegate {
+namespace {
+
+using proto::LinkReplyVerdict;
+
+CloseReason ReasonOf(int error) {
+  switch (error) {
+    case -ETIMEDOUT:
+      return CloseReason::kServerTimeout;
+    case -ECANCELED:
+      return CloseReason::kShutdown;
+    default:
+      return CloseReason::kServerGone;
+  }
+}
+
+// The client's own words decide images, codecs and migration, so they go on as
+// they are. Authentication is between the gateway and the server: the ticket,
+// never SASL, which could not be relayed.
+proto::CapsWords CommonCapsFor(const proto::CapsWords& client) {
+  proto::CapsWords caps = client;
+  caps.Set(proto::kCommonCapAuthSelection);
+  caps.Clear(proto::kCommonCapAuthSasl);
+  return caps;
+}
+
+}  // namespace
+
+Task<ServerLink::Failure> ServerLink::Open(ServerLinkRequest request) {
+  Failure failure = co_await Connect();
+  if (failure.has_value()) {
+    co_return failure;
+  }
+  const Deadline deadline(
+      context_.timers, leg_.socket.get(),
+      context_.timers->now_ms() + context_.limits->server_link_ms);
+  if (target_.tls != nullptr) {
+    failure = co_await Secure();
+    if (failure.has_value()) {
+      co_return failure;
+    }
+  }
+  failure = co_await Link(&request);
+  co_return failure;
+}
+
+Task<ServerLink::Failure> ServerLink::Connect() {
+  const Console& console = *target_.console;
+  const int64_t deadline_ms =
+      context_.timers->now_ms() + context_.limits->server_connect_ms;
+  if (!console.unix_path.empty()) {
+    const absl::StatusOr<SocketAddress> address =
+        UnixAddress(console.unix_path);
+    if (!address.ok()) {
+      co_return CloseReason::kServerConnect;
+    }
+    co_return co_await ConnectTo(*address, deadline_ms);
+  }
+  const uint16_t port =
+      target_.tls != nullptr ? console.tls_port : console.port;
+  SocketAddress numeric;
+  if (NumericAddress(console.host, port, &numeric)) {
+    co_return co_await ConnectTo(numeric, deadline_ms);
+  }
+  const Addresses addresses =
+      co_await context_.names->Resolve(console.host, port, deadline_ms);
+  Failure failure = CloseReason::kServerResolve;
+  for (const SocketAddress& address : addresses) {
+    failure = co_await ConnectTo(address, deadline_ms);
+    if (!failure.has_value() || context_.timers->now_ms() >= deadline_ms) {
+      break;
+    }
+  }
+  co_return failure;
+}
+
+Task<ServerLink::Failure> ServerLink::ConnectTo(SocketAddress address,
+                                                int64_t deadline_ms) {
+  const int fd = context_.driver->OpenSocket(address.family());
+  if (fd < 0) {
+    co_return CloseReason::kInternal;
+  }
+  leg_ = Leg::Plain(context_.driver, fd);
+  TuneSocket(fd);
+  const Deadline deadline(context_.timers, leg_.socket.get(), deadline_ms);
+  const int error = co_await leg_.socket->Connected(address.get(), address.len);
+  if (error == 0) {
+    co_return std::nullopt;
+  }
+  co_return error == -ETIMEDOUT || error == -ECANCELED
+      ? ReasonOf(error)
+      : CloseReason::kServerConnect;
+}
+
+Task<ServerLink::Failure> ServerLink::Secure() {
+  auto stream = TlsStream::Client(target_.tls, std::move(leg_.stream));
+  TlsStream* tls = stream.get();
+  leg_.stream = std::move(stream);
+  const int error = co_await CompleteHandshake(tls, leg_.socket.get());
+  if (error == 0) {
+    context_.counters
+        ->tls_connections[static_cast<size_t>(TlsLeg::kServer)]
+                         [static_cast<size_t>(tls->version())]
+                         [static_cast<size_t>(tls->suite())]
+        .Add(1);
+    co_return std::nullopt;
+  }
+  if (error == -ETIMEDOUT || error == -ECANCELED) {
+    co_return ReasonOf(error);
+  }
+  co_return ServerTlsReason(tls->failure());
+}
+
+Task<ServerLink::Failure> ServerLink::Link(const ServerLinkRequest* request) {
+  const proto::CapsWords common = CommonCapsFor(request->common_caps);
+  proto::LinkMessFields fields;
+  fields.connection_id = request->connection_id;
+  fields.channel = request->channel;
+  fields.common_caps = common.words();
+  fields.channel_caps = request->channel_caps.words();
+  std::array<uint8_t, proto::kLinkHeaderLen + proto::kMaxLinkMessLen> mess;
+  const size_t len = proto::EncodeLinkMess(fields, mess);
+  const int error = co_await WriteAll(&leg_, std::span(mess).first(len));
+  if (error != 0) {
+    co_return ReasonOf(error);
+  }
+  co_return co_await ReadReply();
+}
+
+Task<ServerLink::Failure> ServerLink::ReadReply() {
+  std::array<uint8_t, proto::kLinkHeaderLen> header_bytes;
+  int error = co_await ReadExactly(&leg_, header_bytes);
+  if (error != 0) {
+    co_return ReasonOf(error);
+  }
+  const proto::LinkHeader header = proto::ParseLinkHeader(header_bytes);
+  if (!proto::IsReplyHeaderOk(header)) {
+    co_return CloseReason::kServerProtocol;
+  }
+  std::array<uint8_t, proto::kMaxLinkReplyLen> body;
+  const std::span<uint8_t> used(body.data(), header.size);
+  error = co_await ReadExactly(&leg_, used);
+  if (error != 0) {
+    co_return ReasonOf(error);
+  }
+  const proto::ParsedLinkReply parsed = proto::ParseLinkReply(used);
+  switch (parsed.verdict) {
+    case LinkReplyVerdict::kRefused:
+      co_return CloseReason::kServerRefused;
+    case LinkReplyVerdict::kMalformed:
+    case LinkReplyVerdict::kKeyUnusable:
+      co_return CloseReason::kServerProtocol;
+    case LinkReplyVerdict::kOk:
+      break;
+  }
+  std::copy(parsed.reply.pub_key.begin(), parsed.reply.pub_key.end(),
+            server_key_.begin());
+  co_return std::nullopt;
+}
+
+Task<ServerLink::Failure> ServerLink::Authenticate(int64_t timeout_ms) {
+  const Deadline deadline(context_.timers, leg_.socket.get(),
+                          context_.timers->now_ms() + timeout_ms);
+  // Mechanism and ticket in one write: one segment, one TLS record.
+  std::array<uint8_t, proto::kAuthMechanismLen + proto::kTicketLen> auth;
+  const auto mechanism = proto::EncodeAuthMechanism(proto::kAuthMechanismSpice);
+  std::copy(mechanism.begin(), mechanism.end(), auth.begin());
+  const std::span<uint8_t, proto::kTicketLen> ticket(
+      auth.data() + mechanism.size(), proto::kTicketLen);
+  if (!EncryptTicket(server_key_, target_.console->ticket, ticket)) {
+    co_return CloseReason::kServerProtocol;
+  }
+  int error = co_await WriteAll(&leg_, auth);
+  if (error != 0) {
+    co_return ReasonOf(error);
+  }
+  std::array<uint8_t, proto::kLinkResultLen> result;
+  error = co_await ReadExactly(&leg_, result);
+  if (error != 0) {
+    co_return ReasonOf(error);
+  }
+  result_ = proto::ParseLinkResult(result);
+  switch (result_) {
+    case proto::LinkError::kOk:
+      co_return std::nullopt;
+    case proto::LinkError::kPermissionDenied:
+      co_return CloseReason::kServerTicketRefused;
+    default:
+      co_return CloseReason::kServerRefused;
+  }
+}
+
+}  // namespace spicegate

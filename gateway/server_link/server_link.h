@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way to a console's SPICE server: TCP or unix, TLS when the console has a
+// tls_port, then the SPICE link as a client (spice-protocol.md 3 and 4). What
+// comes back is parsed as hostile: a guest can own its QEMU.
+//
+// Two steps, because a display must not be linked before its client's INIT is
+// here (spice-protocol.md 11.5): Open ends with the server's link reply, which
+// proves that it lives and has the channel; Authenticate commits.
+#ifndef SPICEGATE_GATEWAY_SERVER_LINK_SERVER_LINK_H_
+#define SPICEGATE_GATEWAY_SERVER_LINK_SERVER_LINK_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "gateway/base/close_reason.h"
+#include "gateway/base/counters.h"
+#include "gateway/base/limits.h"
+#include "gateway/base/task.h"
+#include "gateway/base/timer_wheel.h"
+#include "gateway/console/console.h"
+#include "gateway/io/leg.h"
+#include "gateway/server_link/name_lookup.h"
+#include "gateway/tls/client_context.h"
+#include "proto/caps.h"
+#include "proto/channel.h"
+#include "proto/link.h"
+
+namespace spicegate {
+
+// Where a console is and how its server proves itself.
+struct ConsoleTarget {
+  std::shared_ptr<const Console> console;
+  std::shared_ptr<const ClientTlsContext> tls;  // when it has a tls_port
+};
+
+// What the server is asked for.
+struct ServerLinkRequest {
+  uint32_t connection_id = 0;
+  proto::ChannelKey channel;
+  proto::CapsWords common_caps;   // the client's
+  proto::CapsWords channel_caps;  // the client's
+};
+
+// The worker's things that a link uses; they outlive it.
+struct ServerLinkContext {
+  IoDriver* driver = nullptr;
+  TimerWheel* timers = nullptr;
+  NameLookup* names = nullptr;
+  WorkerCounters* counters = nullptr;
+  const Limits* limits = nullptr;
+};
+
+class ServerLink {
+ public:
+  // Nothing, or why it could not be.
+  using Failure = std::optional<CloseReason>;
+
+  ServerLink(const ServerLinkContext& context, ConsoleTarget target)
+      : context_(context), target_(std::move(target)) {}
+  ServerLink(const ServerLink&) = delete;
+  ServerLink& operator=(const ServerLink&) = delete;
+
+  // Connects and links, up to the server's reply. Once.
+  Task<Failure> Open(ServerLinkRequest request);
+
+  // Presents the console's ticket and reads the result, within `timeout_ms`.
+  // After a refusal result() tells the server's code.
+  Task<Failure> Authenticate(int64_t timeout_ms);
+
+  proto::LinkError result() const { return result_; }
+
+  // The leg, once authenticated; earlier it is closed with the object, which
+  // hurts no server.
+  Leg TakeLeg() { return std::move(leg_); }
+  Leg* leg() { return &leg_; }
+
+ private:
+  Task<Failure> Connect();
+  Task<Failure> ConnectTo(SocketAddress address, int64_t deadline_ms);
+  Task<Failure> Secure();
+  Task<Failure> Link(const ServerLinkRequest* request);
+  Task<Failure> ReadReply();
+
+  const ServerLinkContext context_;
+  const ConsoleTarget target_;
+  Leg leg_;
+  std::array<uint8_t, proto::kPubKeyLen> server_key_{};
+  proto::LinkError result_ = proto::LinkError::kOk;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_SERVER_LINK_SERVER_LINK_H_

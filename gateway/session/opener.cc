@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/opener.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include "gateway/base/limits.h"
+#include "gateway/io/deadline.h"
+#include "proto/messages.h"
+
+namespace spicegate {
+namespace {
+
+using proto::ChannelType;
+using proto::LinkError;
+
+// A client's INIT as it goes on to the server: header and body.
+using InitMessage =
+    std::array<uint8_t, proto::kMaxDataHeaderLen + proto::kDisplayInitLen>;
+
+CloseReason ClientReason(int error) {
+  switch (error) {
+    case -ECANCELED:
+      return CloseReason::kShutdown;
+    case -ENODATA:
+    case -ETIMEDOUT:
+      return CloseReason::kClientGone;
+    default:
+      return CloseReason::kClientReset;
+  }
+}
+
+// Counts a link of the session as long as it is under way.
+class OpeningCount {
+ public:
+  OpeningCount(SessionRegistry* registry, Handle session)
+      : registry_(registry), session_(session) {
+    if (Session* s = registry_->Get(session_)) {
+      ++s->num_opening;
+    }
+  }
+  ~OpeningCount() {
+    if (Session* s = registry_->Get(session_)) {
+      --s->num_opening;
+    }
+  }
+  OpeningCount(const OpeningCount&) = delete;
+  OpeningCount& operator=(const OpeningCount&) = delete;
+
+ private:
+  SessionRegistry* const registry_;
+  const Handle session_;
+};
+
+Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
+                          std::span<uint8_t> message) {
+  const size_t header_len = proto::DataHeaderLen(kind);
+  const int error = co_await ReadExactly(client, message.first(header_len));
+  if (error != 0) {
+    co_return error;
+  }
+  const auto header = proto::ParseDataHeader(kind, message.first(header_len));
+  if (!header.has_value() || header->type != proto::kMsgcDisplayInit ||
+      header->size != proto::kDisplayInitLen) {
+    co_return -EPROTO;
+  }
+  co_return co_await ReadExactly(client, message.subspan(header_len));
+}
+
+}  // namespace
+
+Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
+                                                     ClientLink link,
+                                                     std::string console) {
+  Opening* opening = openings_->Get(handle);
+  Place place;
+  Refusal refusal = co_await FindPlace(opening, &link, &console, &place);
+  if (refusal.has_value()) {
+    co_return refusal;
+  }
+  const OpeningCount count(registry_, place.session);
+  ServerLink server(server_, place.target);
+  opening->server = server.leg();
+  ServerLinkRequest request;
+  request.connection_id = link.connection_id;
+  request.channel = link.channel;
+  request.common_caps = link.common_caps;
+  request.channel_caps = link.channel_caps;
+  refusal = co_await server.Open(std::move(request));
+  if (!refusal.has_value()) {
+    if (link.channel.type == ChannelType::kDisplay) {
+      refusal = co_await OpenDisplay(opening, &link, &place, &server);
+    } else {
+      refusal = co_await OpenPlain(opening, &link, &place, &server);
+    }
+  }
+  opening->server = nullptr;
+  co_return refusal;
+}
+
+Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(
+    Opening* opening, const ClientLink* link, const std::string* console,
+    Place* place) {
+  const bool is_main = link->channel.type == ChannelType::kMain;
+  if (is_main && link->connection_id == 0) {
+    std::optional<ConsoleTarget> target = find_target_(*console);
+    if (!target.has_value()) {
+      co_return CloseReason::kConsoleUnknown;
+    }
+    place->target = *std::move(target);
+    co_return std::nullopt;
+  }
+  // A main link with an id says "I am migrating"; nobody expects that here.
+  if (!is_main) {
+    place->session = registry_->FindSession(link->ticket, link->connection_id);
+  }
+  Session* session = registry_->Get(place->session);
+  if (session == nullptr) {
+    co_await SendLinkResult(&opening->client, server_.timers,
+                            LinkError::kBadConnectionId);
+    co_return CloseReason::kBadConnectionId;
+  }
+  const int64_t num_channels =
+      static_cast<int64_t>(session->channels.size() + session->num_opening);
+  if (num_channels >= server_.limits->max_channels_per_session) {
+    co_await SendLinkResult(&opening->client, server_.timers,
+                            LinkError::kChannelNotAvailable);
+    co_return CloseReason::kTooManyChannels;
+  }
+  place->target = session->target;
+  co_return std::nullopt;
+}
+
+Task<ChannelOpener::Refusal> ChannelOpener::OpenPlain(Opening* opening,
+                                                      const ClientLink* link,
+                                                      const Place* place,
+                                                      ServerLink* server) {
+  Refusal refusal =
+      co_await server->Authenticate(server_.limits->server_link_ms);
+  if (refusal.has_value()) {
+    // What the server says about the channel is the client's to know; what it
+    // says about its own ticket is not.
+    const LinkError result = server->result();
+    if (place->session && (result == LinkError::kBadConnectionId ||
+                           result == LinkError::kChannelNotAvailable)) {
+      co_await SendLinkResult(&opening->client, server_.timers, result);
+    }
+    co_return refusal;
+  }
+  const int error =
+      co_await SendLinkResult(&opening->client, server_.timers, LinkError::kOk);
+  if (error != 0) {
+    co_return ClientReason(error);
+  }
+  co_return Join(opening, link, place, server, /*bytes_sent=*/0);
+}
+
+Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
+                                                        const ClientLink* link,
+                                                        const Place* place,
+                                                        ServerLink* server) {
+  // The server lives and has the channel; its ticket stays here until the
+  // client's INIT has come whole, since from the ticket on the display must be
+  // seen through.
+  int error =
+      co_await SendLinkResult(&opening->client, server_.timers, LinkError::kOk);
+  if (error != 0) {
+    co_return ClientReason(error);
+  }
+  InitMessage message;
+  const std::span<uint8_t> init(
+      message.data(),
+      proto::DataHeaderLen(link->header_kind) + proto::kDisplayInitLen);
+  {
+    const Deadline deadline(
+        server_.timers, opening->client.socket.get(),
+        server_.timers->now_ms() + server_.limits->display_init_ms);
+    error = co_await ReadInitMessage(&opening->client, link->header_kind, init);
+  }
+  if (error != 0) {
+    co_return error == -EPROTO ? CloseReason::kClientProtocol
+                               : ClientReason(error);
+  }
+  const Session* session = registry_->Get(place->session);
+  if (session == nullptr || session->ending.has_value()) {
+    co_return CloseReason::kSessionOver;
+  }
+  opening->committed = true;
+  const Refusal refusal = co_await server->Authenticate(kDisplayCommittedMs);
+  if (refusal.has_value()) {
+    co_return refusal;
+  }
+  // A record of its own: over TLS QEMU overlooks a message that came together
+  // with the ticket.
+  error = co_await WriteAll(server->leg(), init);
+  if (error != 0) {
+    co_return CloseReason::kServerGone;
+  }
+  co_return Join(opening, link, place, server, init.size());
+}
+
+ChannelOpener::Refusal ChannelOpener::Join(Opening* opening,
+                                           const ClientLink* link,
+                                           const Place* place,
+                                           ServerLink* server,
+                                           size_t bytes_sent) {
+  Handle session = place->session;
+  if (link->channel.type == ChannelType::kMain) {
+    session = registry_->BeginSession(link->ticket, place->target,
+                                      opening->client_address);
+    if (!session) {
+      return CloseReason::kBadTicket;
+    }
+  }
+  opening->server = nullptr;
+  registry_->AddChannel(session, link->channel, link->header_kind,
+                        std::move(opening->client), server->TakeLeg(),
+                        bytes_sent);
+  return std::nullopt;
+}
+
+}  // namespace spicegate

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From an accepted ticket to a relayed channel, on the session's home worker:
+// which session, which server, the server's link, the client's result.
+#ifndef SPICEGATE_GATEWAY_SESSION_OPENER_H_
+#define SPICEGATE_GATEWAY_SESSION_OPENER_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "gateway/auth/vault.h"
+#include "gateway/base/close_reason.h"
+#include "gateway/base/task.h"
+#include "gateway/door/client_link.h"
+#include "gateway/server_link/server_link.h"
+#include "gateway/session/opening.h"
+#include "gateway/session/registry.h"
+#include "proto/display_channel.h"
+
+namespace spicegate {
+
+// Finds where a console is now; nothing when it left the directory.
+using FindTarget =
+    std::function<std::optional<ConsoleTarget>(const std::string& console)>;
+
+class ChannelOpener {
+ public:
+  ChannelOpener(const ServerLinkContext& server, SessionRegistry* registry,
+                OpeningTable* openings, FindTarget find_target)
+      : server_(server),
+        registry_(registry),
+        openings_(openings),
+        find_target_(std::move(find_target)) {}
+  ChannelOpener(const ChannelOpener&) = delete;
+  ChannelOpener& operator=(const ChannelOpener&) = delete;
+
+  // Opens the channel that `link` asks for, for a ticket that grants
+  // `console`. Nothing: it is relayed, or ended on its server's account. A
+  // reason: refused; the client has been told what it should know, and its leg
+  // is still in the opening. A fault of the server's is never told as a
+  // result: viewers would ask their user for another password.
+  Task<std::optional<CloseReason>> Open(Handle opening, ClientLink link,
+                                        std::string console);
+
+ private:
+  using Refusal = std::optional<CloseReason>;
+
+  // The session and the server of a link.
+  struct Place {
+    Handle session;  // null: a new one begins
+    ConsoleTarget target;
+  };
+
+  Task<Refusal> FindPlace(Opening* opening, const ClientLink* link,
+                          const std::string* console, Place* place);
+  Task<Refusal> OpenPlain(Opening* opening, const ClientLink* link,
+                          const Place* place, ServerLink* server);
+  Task<Refusal> OpenDisplay(Opening* opening, const ClientLink* link,
+                            const Place* place, ServerLink* server);
+  Refusal Join(Opening* opening, const ClientLink* link, const Place* place,
+               ServerLink* server, size_t bytes_sent);
+
+  const ServerLinkContext server_;
+  SessionRegistry* const registry_;
+  OpeningTable* const openings_;
+  const FindTarget find_target_;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_SESSION_OPENER_H_

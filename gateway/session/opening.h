@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Client connections that are not yet channels: in the door, or waiting for
+// their server. Each has a coroutine that runs to its end; the table is how
+// the worker reaches them when it stops.
+#ifndef SPICEGATE_GATEWAY_SESSION_OPENING_H_
+#define SPICEGATE_GATEWAY_SESSION_OPENING_H_
+
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "gateway/base/slab.h"
+#include "gateway/io/leg.h"
+
+namespace spicegate {
+
+struct Opening {
+  Leg client;
+  std::string client_address;
+  // The server's leg while it is being made; owned by the coroutine.
+  Leg* server = nullptr;
+  // A display whose ticket the server has: it may not be given up
+  // (spice-protocol.md 11.5), not even to stop.
+  bool committed = false;
+};
+
+class OpeningTable {
+ public:
+  explicit OpeningTable(size_t capacity) : openings_(capacity) {}
+
+  // Null when the table is full.
+  Handle Add(Leg client, std::string client_address) {
+    const Handle handle = openings_.Emplace();
+    if (Opening* opening = openings_.Get(handle)) {
+      opening->client = std::move(client);
+      opening->client_address = std::move(client_address);
+    }
+    return handle;
+  }
+
+  // Valid until Remove: the coroutine of an opening may keep the pointer.
+  Opening* Get(Handle handle) { return openings_.Get(handle); }
+  void Remove(Handle handle) { openings_.Erase(handle); }
+  size_t size() const { return openings_.size(); }
+
+  // Ends the waits of all that can be given up, and with `committed_too` of
+  // the others as well.
+  void InterruptAll(bool committed_too) {
+    for (const Handle handle : openings_.Handles()) {
+      Opening* opening = openings_.Get(handle);
+      if (opening == nullptr || (opening->committed && !committed_too)) {
+        continue;
+      }
+      if (opening->client.socket != nullptr) {
+        opening->client.socket->Interrupt(-ECANCELED);
+      }
+      if (opening->server != nullptr && opening->server->socket != nullptr) {
+        opening->server->socket->Interrupt(-ECANCELED);
+      }
+    }
+  }
+
+ private:
+  Slab<Opening> openings_;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_SESSION_OPENING_H_

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/registry.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "gateway/base/check.h"
+#include "gateway/base/log.h"
+
+namespace spicegate {
+namespace {
+
+// Bounds of the slabs: more than a process can have descriptors for.
+constexpr size_t kMaxSessions = size_t{1} << 20;
+constexpr size_t kMaxChannels = size_t{1} << 22;
+
+size_t IndexOf(const Channel& channel) {
+  return static_cast<size_t>(channel.key().type);
+}
+
+}  // namespace
+
+SessionRegistry::SessionRegistry(const RelayContext& relay, TicketVault* vault,
+                                 std::atomic<int64_t>* links_open)
+    : relay_(relay),
+      vault_(vault),
+      links_open_(links_open),
+      sessions_(kMaxSessions),
+      channels_(kMaxChannels) {}
+
+SessionRegistry::~SessionRegistry() { CHECK(channels_.size() == 0); }
+
+Handle SessionRegistry::BeginSession(const TicketDigest& ticket,
+                                     ConsoleTarget target,
+                                     const std::string& client) {
+  // Before the old session lets go of the ticket, so that a reconnect finds it
+  // alive.
+  if (!vault_->BeginUse(ticket)) {
+    return Handle{};
+  }
+  if (const auto old = by_ticket_.find(ticket); old != by_ticket_.end()) {
+    const Handle replaced = old->second;
+    EndSession(replaced, CloseReason::kReplaced);
+  }
+  const Handle handle = sessions_.Emplace();
+  CHECK(handle);
+  Session* session = sessions_.Get(handle);
+  session->ticket = ticket;
+  session->target = std::move(target);
+  session->client = client;
+  session->started_ms = relay_.timers->now_ms();
+  by_ticket_.emplace(ticket, handle);
+  relay_.counters->sessions_opened.Add(1);
+  relay_.counters->sessions_open.Add(1);
+  return handle;
+}
+
+Handle SessionRegistry::FindSession(const TicketDigest& ticket,
+                                    uint32_t connection_id) {
+  const auto found = by_ticket_.find(ticket);
+  if (found == by_ticket_.end()) {
+    return Handle{};
+  }
+  const Session* session = sessions_.Get(found->second);
+  CHECK(session != nullptr && !session->ending.has_value());
+  return session->connection_id == connection_id ? found->second : Handle{};
+}
+
+void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
+                                 proto::HeaderKind header_kind, Leg client,
+                                 Leg server, size_t bytes_sent) {
+  const Handle handle = channels_.Emplace(
+      relay_, static_cast<ChannelOwner*>(this), key, header_kind,
+      std::move(client), std::move(server), bytes_sent);
+  CHECK(handle);
+  Channel* channel = channels_.Get(handle);
+  relay_.counters->channels_opened[IndexOf(*channel)].Add(1);
+  relay_.counters->channels_open[IndexOf(*channel)].Add(1);
+  Session* session = sessions_.Get(session_handle);
+  if (session != nullptr) {
+    session->channels.push_back(handle);
+    if (key.type == proto::ChannelType::kMain) {
+      session->main = handle;
+    }
+  }
+  channel->Start(handle, session_handle);
+  session = sessions_.Get(session_handle);  // Start may have ended it
+  if (session == nullptr || session->ending.has_value()) {
+    channel->Close(CloseReason::kSessionOver);
+  }
+}
+
+bool SessionRegistry::RunTurn() {
+  const std::vector<Handle> yielded = std::exchange(yielded_, {});
+  for (const Handle handle : yielded) {
+    if (Channel* channel = channels_.Get(handle)) {
+      channel->RunAgain();
+    }
+  }
+  const std::vector<Handle> ended = std::exchange(ended_, {});
+  for (const Handle handle : ended) {
+    channels_.Erase(handle);
+  }
+  return !yielded_.empty() || !ended_.empty();
+}
+
+void SessionRegistry::CloseAll(CloseReason reason) {
+  for (const Handle handle : sessions_.Handles()) {
+    EndSession(handle, reason);
+  }
+}
+
+void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
+  if (Session* session = sessions_.Get(channel->session())) {
+    session->connection_id = session_id;
+  }
+}
+
+void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
+  relay_.counters->channels_closed[static_cast<size_t>(reason)].Add(1);
+  relay_.counters->links_open.Add(-1);
+  links_open_->fetch_sub(1, std::memory_order_relaxed);
+  Session* session = sessions_.Get(channel->session());
+  if (session != nullptr && session->main == channel->handle()) {
+    EndSession(channel->session(), reason);
+  }
+}
+
+void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
+  Session* session = sessions_.Get(handle);
+  if (session == nullptr || session->ending.has_value()) {
+    return;
+  }
+  session->ending = reason;
+  by_ticket_.erase(session->ticket);
+  vault_->EndUse(session->ticket);
+  relay_.counters->sessions_open.Add(-1);
+  // A copy: channels leave the list while they close.
+  const std::vector<Handle> channels = session->channels;
+  for (const Handle channel_handle : channels) {
+    Channel* channel = channels_.Get(channel_handle);
+    if (channel != nullptr) {
+      const bool is_main = channel_handle == session->main;
+      channel->Close(is_main ? reason : CloseReason::kSessionOver);
+    }
+  }
+  ForgetIfOver(handle);
+}
+
+void SessionRegistry::OnChannelEnded(Channel* channel) {
+  relay_.counters->channels_open[IndexOf(*channel)].Add(-1);
+  ended_.push_back(channel->handle());
+  Session* session = sessions_.Get(channel->session());
+  if (session == nullptr) {
+    return;
+  }
+  session->bytes_to_server[IndexOf(*channel)] += channel->bytes_to_server();
+  session->bytes_to_client[IndexOf(*channel)] += channel->bytes_to_client();
+  std::erase(session->channels, channel->handle());
+  ForgetIfOver(channel->session());
+}
+
+void SessionRegistry::OnChannelYielded(Channel* channel) {
+  yielded_.push_back(channel->handle());
+}
+
+void SessionRegistry::ForgetIfOver(Handle handle) {
+  Session* session = sessions_.Get(handle);
+  if (session != nullptr && session->ending.has_value() &&
+      session->channels.empty()) {
+    LogEnd(*session);
+    sessions_.Erase(handle);
+  }
+}
+
+void SessionRegistry::LogEnd(const Session& session) const {
+  std::string bytes = "{";
+  for (size_t type = 0; type < kNumChannelTypes; ++type) {
+    if (session.bytes_to_server[type] + session.bytes_to_client[type] == 0) {
+      continue;
+    }
+    if (bytes.size() > 1) {
+      bytes += ',';
+    }
+    AppendJsonString(proto::ChannelName(static_cast<proto::ChannelType>(type)),
+                     &bytes);
+    bytes += ":{\"client_to_server\":";
+    bytes += std::to_string(session.bytes_to_server[type]);
+    bytes += ",\"server_to_client\":";
+    bytes += std::to_string(session.bytes_to_client[type]);
+    bytes += '}';
+  }
+  bytes += '}';
+  LogLine(LogLevel::kInfo, "session_end")
+      .Str("console", session.target.console->name)
+      .Str("client", session.client)
+      .Int("duration_ms", relay_.timers->now_ms() - session.started_ms)
+      .Str("reason", CloseReasonName(*session.ending))
+      .Raw("bytes", bytes);
+}
+
+}  // namespace spicegate
