@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/server.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <utility>
+
+#include "gateway/base/check.h"
+#include "gateway/base/clock.h"
+#include "gateway/base/log.h"
+#include "gateway/certificate.h"
+#include "gateway/control/metrics.h"
+#include "gateway/io/listen.h"
+#include "gateway/tls/client_context.h"
+#include "gateway/version.h"
+
+namespace spicegate {
+namespace {
+
+// Looking for changed files and expired tickets.
+constexpr int64_t kTickMs = 1'000;
+constexpr int64_t kPurgeMs = 5'000;
+
+std::vector<int> AllowedCpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) {
+        cpus.push_back(cpu);
+      }
+    }
+  }
+  if (cpus.empty()) {
+    cpus.push_back(-1);
+  }
+  return cpus;
+}
+
+std::string MachineName() {
+  char name[HOST_NAME_MAX + 1] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name[0] != '\0' ? name : "localhost";
+}
+
+absl::Status CheckPem(const std::string& pem) {
+  return ClientTlsContext::Create(pem, "", "localhost").status();
+}
+
+TicketVault::Options VaultOptions(const Config& config) {
+  TicketVault::Options options;
+  options.first_use_ms = config.tickets.first_use_s * 1000;
+  options.max_tickets = config.limits.max_tickets;
+  return options;
+}
+
+}  // namespace
+
+absl::Status CheckConfig(const Config& config) {
+  if (!config.tls.self_signed()) {
+    const auto certificate = LoadCertificateFiles(config.tls);
+    if (!certificate.ok()) {
+      return certificate.status();
+    }
+  }
+  FileDirectory directory(config.consoles_path, CheckPem);
+  if (absl::Status status = directory.Load(); !status.ok()) {
+    return status;
+  }
+  return TargetTable::Build(directory.table()).status();
+}
+
+Server::Server(Config config)
+    : config_(std::move(config)),
+      stop_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      vault_(VaultOptions(config_)),
+      directory_(config_.consoles_path, CheckPem),
+      machine_name_(MachineName()),
+      admin_(static_cast<AdminServices*>(this)) {}
+
+Server::~Server() { StopWorkers(); }
+
+absl::Status Server::Start() {
+  if (absl::Status status = Probe(); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = LoadConsoles(); !status.ok()) {
+    return status;
+  }
+  ListenerSets sets;
+  if (absl::Status status = Listen(&sets); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = LoadCertificate(); !status.ok()) {
+    return status;
+  }
+  RotateLinkKey();
+  if (absl::Status status = StartWorkers(std::move(sets)); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = admin_.Listen(config_.admin); !status.ok()) {
+    return status;
+  }
+  LogLine(LogLevel::kInfo, "admin_listening").Str("address", admin_.address());
+  LogLine(LogLevel::kInfo, "ready")
+      .Str("version", kVersion)
+      .Int("workers", num_workers_)
+      .Int("consoles", static_cast<int64_t>(consoles_->size()));
+  return absl::OkStatus();
+}
+
+absl::Status Server::Probe() {
+  num_workers_ = config_.workers != 0
+                     ? config_.workers
+                     : static_cast<int64_t>(AllowedCpus().size());
+  const IoNeeds needs{num_workers_, config_.limits.max_links};
+  if (absl::Status status = ProbeIo(needs, &probe_); !status.ok()) {
+    return status;
+  }
+  config_.limits.max_links = probe_.max_links;
+  LogProbe();
+  return absl::OkStatus();
+}
+
+void Server::LogProbe() const {
+  const IoFeatures& features = probe_.features;
+  LogLine(LogLevel::kInfo, "io_probe")
+      .Str("driver", "io_uring")
+      .Bool("single_issuer", features.single_issuer)
+      .Bool("defer_taskrun", features.defer_taskrun)
+      .Bool("multishot_accept", features.multishot_accept)
+      .Bool("recvsend_bundle", features.recvsend_bundle)
+      .Bool("kernel_tls", features.kernel_tls)
+      .Int("nofile_limit", probe_.nofile_limit)
+      .Int("nofile_needed", probe_.nofile_needed)
+      .Int("memlock_limit_bytes", probe_.memlock_limit_bytes)
+      .Int("memlock_needed_bytes", probe_.memlock_needed_bytes)
+      .Int("max_links", probe_.max_links);
+}
+
+absl::Status Server::LoadCertificate() {
+  if (!config_.HasTlsListener()) {
+    return absl::OkStatus();
+  }
+  std::vector<std::string> names;
+  if (!config_.public_address.host.empty()) {
+    names.push_back(config_.public_address.host);
+  }
+  names.push_back(machine_name_);
+  for (const BoundListener& listener : bound_) {
+    if (!listener.address.any()) {
+      names.push_back(listener.address.host);
+    }
+  }
+  auto certificate = LoadOrMakeCertificate(config_, names);
+  if (!certificate.ok()) {
+    return certificate.status();
+  }
+  settings_.tls = certificate->context;
+  ca_for_viewers_ = certificate->ca_for_viewers;
+  return absl::OkStatus();
+}
+
+absl::Status Server::LoadConsoles() {
+  if (absl::Status status = directory_.Load(); !status.ok()) {
+    return status;
+  }
+  auto targets = TargetTable::Build(directory_.table());
+  if (!targets.ok()) {
+    return absl::InvalidArgumentError(directory_.path() + ": " +
+                                      std::string(targets.status().message()));
+  }
+  consoles_ = directory_.table();
+  settings_.targets = *std::move(targets);
+  LogLine(directory_.present() ? LogLevel::kInfo : LogLevel::kWarning,
+          "consoles_loaded")
+      .Str("file", directory_.path())
+      .Bool("present", directory_.present())
+      .Int("consoles", static_cast<int64_t>(consoles_->size()));
+  return absl::OkStatus();
+}
+
+absl::Status Server::Listen(ListenerSets* sets) {
+  sets->resize(static_cast<size_t>(num_workers_));
+  for (const ListenerConfig& listener : config_.listeners) {
+    // The first socket settles the port; the others share it.
+    std::string address = FormatBindAddress(listener.address);
+    for (size_t i = 0; i < sets->size(); ++i) {
+      absl::StatusOr<UniqueFd> fd = ListenTcp(address);
+      if (!fd.ok()) {
+        return fd.status();
+      }
+      if (i == 0) {
+        const SocketAddress local = LocalAddress(fd->get());
+        BoundListener bound{FromSockaddr(local.storage), listener.tls,
+                            listener.need_secured};
+        bound.address.host = listener.address.host;
+        address = FormatBindAddress(bound.address);
+        LogLine(LogLevel::kInfo, "listening")
+            .Str("address", address)
+            .Bool("tls", listener.tls)
+            .Bool("need_secured", listener.need_secured);
+        bound_.push_back(std::move(bound));
+      }
+      (*sets)[i].push_back(
+          {*std::move(fd), listener.tls, listener.need_secured});
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::StartWorkers(ListenerSets sets) {
+  shared_.limits = config_.limits;
+  shared_.vault = &vault_;
+  shared_.resolver = &resolver_;
+  const std::vector<int> cpus = AllowedCpus();
+  for (size_t i = 0; i < sets.size(); ++i) {
+    Worker::Options options;
+    options.index = static_cast<int>(i);
+    // More workers than CPUs: a test or a wish; then none is pinned.
+    options.cpu = sets.size() <= cpus.size() ? cpus[i] : -1;
+    options.listeners = std::move(sets[i]);
+    options.settings = settings_;
+    workers_.push_back(std::make_unique<Worker>(std::move(options), &shared_));
+    shared_.workers.push_back(workers_.back().get());
+  }
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (absl::Status status = workers_[i]->Start(); !status.ok()) {
+      // Those that were not started have nothing to stop.
+      workers_.resize(i);
+      return status;
+    }
+  }
+  for (const auto& worker : workers_) {
+    worker->Post(AcceptRequest{});
+  }
+  return absl::OkStatus();
+}
+
+void Server::Run(int signal_fd) {
+  while (!stopping_) {
+    std::vector<pollfd> fds = {{stop_fd_.get(), POLLIN, 0},
+                               {signal_fd, POLLIN, 0}};
+    const size_t num_own = fds.size();
+    admin_.AddPollFds(&fds);
+    const int64_t wait_ms = std::max<int64_t>(NextWakeMs() - MonotonicMs(), 0);
+    poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
+    const int64_t now_ms = MonotonicMs();
+    admin_.HandlePollFds(std::span(fds).subspan(num_own), now_ms);
+    if ((fds[0].revents & POLLIN) != 0) {
+      stopping_ = true;
+    }
+    if ((fds[1].revents & POLLIN) != 0) {
+      HandleSignal(signal_fd);
+    }
+    if (now_ms >= next_tick_ms_) {
+      Tick();
+    }
+  }
+  StopWorkers();
+}
+
+void Server::RequestStop() {
+  const uint64_t one = 1;
+  const ssize_t n = write(stop_fd_.get(), &one, sizeof(one));
+  static_cast<void>(n);
+}
+
+int64_t Server::NextWakeMs() const {
+  const int64_t admin_ms = admin_.NextDeadlineMs();
+  return admin_ms < 0 ? next_tick_ms_ : std::min(admin_ms, next_tick_ms_);
+}
+
+void Server::HandleSignal(int signal_fd) {
+  signalfd_siginfo info{};
+  if (read(signal_fd, &info, sizeof(info)) != sizeof(info)) {
+    return;
+  }
+  if (info.ssi_signo == SIGHUP) {
+    ReloadConsoles();
+    return;
+  }
+  stopping_ = true;
+  // Whoever asks a second time does not want to wait for channels.
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void Server::Tick() {
+  const int64_t now_ms = MonotonicMs();
+  next_tick_ms_ = now_ms + kTickMs;
+  ReloadConsoles();
+  if (now_ms >= next_purge_ms_) {
+    next_purge_ms_ = now_ms + kPurgeMs;
+    vault_.Purge(now_ms);
+  }
+  if (now_ms >= next_key_ms_) {
+    RotateLinkKey();
+    PostSettings();
+  }
+}
+
+void Server::ReloadConsoles() {
+  const FileDirectory::Reload reload = directory_.ReloadIfChanged();
+  if (reload == FileDirectory::Reload::kUnchanged) {
+    return;
+  }
+  absl::Status status = directory_.error();
+  if (reload == FileDirectory::Reload::kChanged) {
+    auto targets = TargetTable::Build(directory_.table());
+    if (targets.ok()) {
+      consoles_ = directory_.table();
+      settings_.targets = *std::move(targets);
+      ++console_reloads_;
+      PostSettings();
+      LogLine(LogLevel::kInfo, "consoles_loaded")
+          .Str("file", directory_.path())
+          .Bool("present", true)
+          .Int("consoles", static_cast<int64_t>(consoles_->size()));
+      return;
+    }
+    status = absl::InvalidArgumentError(
+        directory_.path() + ": " + std::string(targets.status().message()));
+  }
+  ++console_reload_failures_;
+  LogLine(LogLevel::kError, "consoles_refused")
+      .Str("file", directory_.path())
+      .Str("error", std::string(status.message()))
+      .Int("consoles_kept", static_cast<int64_t>(consoles_->size()));
+}
+
+void Server::RotateLinkKey() {
+  next_key_ms_ = MonotonicMs() + kLinkKeyLifeMs;
+  settings_.link_key = LinkKey::Generate();
+  CHECK(settings_.link_key != nullptr);
+}
+
+void Server::PostSettings() {
+  for (const auto& worker : workers_) {
+    worker->Post(settings_);
+  }
+}
+
+void Server::StopWorkers() {
+  if (workers_.empty()) {
+    return;
+  }
+  LogLine(LogLevel::kInfo, "stopping");
+  admin_.Close();
+  for (const auto& worker : workers_) {
+    worker->Post(StopRequest{});
+  }
+  for (const auto& worker : workers_) {
+    worker->Join();
+  }
+  resolver_.Stop();
+  for (const auto& worker : workers_) {
+    worker->DropMail();
+  }
+  workers_.clear();
+  shared_.workers.clear();
+  LogLine(LogLevel::kInfo, "stopped");
+}
+
+std::vector<const WorkerCounters*> Server::counters() const {
+  std::vector<const WorkerCounters*> counters;
+  for (const auto& worker : workers_) {
+    counters.push_back(&worker->counters());
+  }
+  return counters;
+}
+
+std::shared_ptr<const ConsoleTable> Server::Consoles() { return consoles_; }
+
+absl::StatusOr<IssuedTicket> Server::IssueTicket(const std::string& console) {
+  if (consoles_->Find(console) == nullptr) {
+    return absl::NotFoundError("no such console");
+  }
+  absl::StatusOr<std::string> ticket = vault_.Issue(console, MonotonicMs());
+  if (!ticket.ok()) {
+    return ticket.status();
+  }
+  return IssuedTicket{*std::move(ticket), config_.tickets.first_use_s};
+}
+
+std::string Server::VvFile(const Console& console, const IssuedTicket& ticket) {
+  PublicEndpoint endpoint =
+      ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
+  endpoint.ca_pem = ca_for_viewers_;
+  endpoint.host_subject = config_.public_address.host_subject;
+  return BuildVv(endpoint, console, ticket.ticket);
+}
+
+std::string Server::MetricsText() {
+  const IoFeatures& features = probe_.features;
+  ProcessValues values;
+  values.version = kVersion;
+  values.tickets_issued = static_cast<int64_t>(vault_.issued_total());
+  values.tickets_live = static_cast<int64_t>(vault_.size());
+  values.log_lines_dropped = DroppedLogLines();
+  values.consoles = static_cast<int64_t>(consoles_->size());
+  values.console_reloads = console_reloads_;
+  values.console_reload_failures = console_reload_failures_;
+  if (settings_.tls != nullptr) {
+    values.certificate_expiry_s = settings_.tls->not_after_unix_s();
+  }
+  values.io_features = {{"single_issuer", features.single_issuer},
+                        {"defer_taskrun", features.defer_taskrun},
+                        {"multishot_accept", features.multishot_accept},
+                        {"recvsend_bundle", features.recvsend_bundle},
+                        {"kernel_tls", features.kernel_tls}};
+  values.process = ReadProcessStats();
+  return spicegate::MetricsText(counters(), values);
+}
+
+bool Server::Live() { return true; }
+
+absl::Status Server::Ready() {
+  return stopping_ ? absl::UnavailableError("stopping") : absl::OkStatus();
+}
+
+}  // namespace spicegate

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole gateway in one object: it owns the workers, what they share, and
+// the control loop with the admin address. Nothing here is on the way of a
+// byte.
+#ifndef SPICEGATE_GATEWAY_SERVER_H_
+#define SPICEGATE_GATEWAY_SERVER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/auth/vault.h"
+#include "gateway/base/unique_fd.h"
+#include "gateway/console/file_directory.h"
+#include "gateway/control/admin.h"
+#include "gateway/control/admin_services.h"
+#include "gateway/control/config.h"
+#include "gateway/control/portal.h"
+#include "gateway/io/probe.h"
+#include "gateway/server_link/resolver.h"
+#include "gateway/tls/server_context.h"
+#include "gateway/worker.h"
+
+namespace spicegate {
+
+// Everything that can be wrong with a configuration beyond its own text:
+// certificate and key, the consoles file with its CAs and subjects. Reads
+// files, changes nothing.
+absl::Status CheckConfig(const Config& config);
+
+// Start, Run and the destructor belong to one thread, the control thread.
+class Server final : private AdminServices {
+ public:
+  explicit Server(Config config);
+  // Stops what still runs.
+  ~Server() override;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Probes the kernel, loads what the configuration names, listens and starts
+  // the workers. FailedPrecondition and Unavailable name a limit of the system
+  // and the value needed; InvalidArgument names a file.
+  absl::Status Start();
+
+  // The control loop: admin requests, reloads, rotation. Returns after
+  // RequestStop, or SIGTERM or SIGINT from `signal_fd` (a signalfd, or -1),
+  // once every channel has ended the way its server survives. SIGHUP reloads.
+  void Run(int signal_fd);
+
+  // Any thread; safe in a signal handler.
+  void RequestStop();
+
+  // After Start: where it really listens, ports chosen by the kernel included.
+  const std::vector<BoundListener>& listeners() const { return bound_; }
+  const std::string& admin_address() const { return admin_.address(); }
+
+  // After Start, for tests and metrics: one for each worker.
+  std::vector<const WorkerCounters*> counters() const;
+
+  // AdminServices.
+  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console) override;
+  std::string MetricsText() override;
+
+ private:
+  using ListenerSets = std::vector<std::vector<Worker::ListenerOptions>>;
+
+  // AdminServices.
+  std::shared_ptr<const ConsoleTable> Consoles() override;
+  std::string VvFile(const Console& console,
+                     const IssuedTicket& ticket) override;
+  bool Live() override;
+  absl::Status Ready() override;
+
+  absl::Status Probe();
+  absl::Status LoadCertificate();
+  absl::Status LoadConsoles();
+  absl::Status Listen(ListenerSets* sets);
+  absl::Status StartWorkers(ListenerSets sets);
+  void LogProbe() const;
+
+  void Tick();
+  void ReloadConsoles();
+  void RotateLinkKey();
+  void HandleSignal(int signal_fd);
+  void PostSettings();
+  void StopWorkers();
+  int64_t NextWakeMs() const;
+
+  Config config_;
+  ProbeReport probe_;
+  int64_t num_workers_ = 1;
+  UniqueFd stop_fd_;  // an eventfd
+  bool stopping_ = false;
+
+  TicketVault vault_;
+  Resolver resolver_;
+  FileDirectory directory_;
+  // The table that workers have; older than the directory's when that could
+  // not be used.
+  std::shared_ptr<const ConsoleTable> consoles_;
+  WorkerSettings settings_;
+  std::vector<BoundListener> bound_;
+  std::string ca_for_viewers_;
+  std::string machine_name_;
+
+  SharedState shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  AdminServer admin_;
+
+  int64_t next_tick_ms_ = 0;
+  int64_t next_purge_ms_ = 0;
+  int64_t next_key_ms_ = 0;
+  int64_t console_reloads_ = 0;
+  int64_t console_reload_failures_ = 0;
+};
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_SERVER_H_

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Start, stop and reload of a whole gateway in this process. What it does for
+// viewers is tests/door, tests/load and tests/viewer.
+#include "gateway/server.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "gateway/base/check.h"
+#include "gateway/base/clock.h"
+#include "gateway/base/unique_fd.h"
+#include "gateway/io/listen.h"
+
+namespace spicegate {
+namespace {
+
+constexpr char kOneConsole[] =
+    R"({"consoles": [{"name": "vm1", "host": "127.0.0.1", "port": 1}]})";
+constexpr char kTwoConsoles[] =
+    R"({"consoles": [{"name": "vm1", "host": "127.0.0.1", "port": 1},
+                     {"name": "vm2", "host": "127.0.0.1", "port": 1}]})";
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() {
+    // Short: the path of a unix socket must fit into 107 bytes.
+    char dir[] = "/tmp/spicegate-server-test.XXXXXX";
+    CHECK(mkdtemp(dir) != nullptr);
+    dir_ = dir;
+    config_.workers = 3;
+    config_.listeners = {{{"127.0.0.1", 0}, false, false},
+                         {{"127.0.0.1", 0}, true, false}};
+    config_.admin.unix_path = dir_ + "/admin";
+    config_.consoles_path = dir_ + "/consoles.json";
+    config_.state_dir = dir_;
+    config_.limits.max_links = 100;
+    WriteConsoles(kOneConsole);
+  }
+
+  ~ServerTest() override { std::filesystem::remove_all(dir_); }
+
+  void WriteConsoles(const std::string& text) {
+    std::ofstream(config_.consoles_path + ".new") << text;
+    std::filesystem::rename(config_.consoles_path + ".new",
+                            config_.consoles_path);
+  }
+
+  // Polls `met` for at most ten seconds.
+  static bool Eventually(const std::function<bool()>& met) {
+    const int64_t give_up_ms = MonotonicMs() + 10'000;
+    while (!met()) {
+      if (MonotonicMs() > give_up_ms) {
+        return false;
+      }
+      usleep(10'000);
+    }
+    return true;
+  }
+
+  // GET /metrics on the admin socket.
+  std::string Metrics() const {
+    const auto address = UnixAddress(config_.admin.unix_path);
+    const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(fd.get(), address->get(), address->len) != 0) {
+      return "";
+    }
+    const std::string request =
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+        "Connection: close\r\n\r\n";
+    if (write(fd.get(), request.data(), request.size()) < 0) {
+      return "";
+    }
+    std::string text;
+    char chunk[4096];
+    for (ssize_t n = 0; (n = read(fd.get(), chunk, sizeof(chunk))) > 0;) {
+      text.append(chunk, static_cast<size_t>(n));
+    }
+    return text;
+  }
+
+  std::string dir_;
+  Config config_;
+};
+
+TEST_F(ServerTest, StartsListensAndStops) {
+  Server server(config_);
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_EQ(server.listeners().size(), 2u);
+  EXPECT_NE(server.listeners()[0].address.port, 0);
+  EXPECT_NE(server.listeners()[0].address.port,
+            server.listeners()[1].address.port);
+  EXPECT_EQ(server.counters().size(), 3u);
+  EXPECT_TRUE(server.IssueTicket("vm1").ok());
+  EXPECT_EQ(server.IssueTicket("vm2").status().code(),
+            absl::StatusCode::kNotFound);
+  server.RequestStop();
+  server.Run(-1);
+  EXPECT_TRUE(server.counters().empty());
+}
+
+TEST_F(ServerTest, StopsWithoutHavingRun) {
+  Server server(config_);
+  ASSERT_TRUE(server.Start().ok());
+}
+
+TEST_F(ServerTest, AnAddressInUseIsReported) {
+  Server first(config_);
+  ASSERT_TRUE(first.Start().ok());
+  config_.admin.unix_path = dir_ + "/admin";
+  Server second(config_);
+  EXPECT_FALSE(second.Start().ok());
+}
+
+TEST_F(ServerTest, ReloadsConsolesAndKeepsTheOldOnesWhenTheNewAreBad) {
+  Server server(config_);
+  ASSERT_TRUE(server.Start().ok());
+  std::thread control([&server] { server.Run(-1); });
+  const auto metric = [this](const std::string& line) {
+    return [this, line] { return Metrics().find(line) != std::string::npos; };
+  };
+  EXPECT_TRUE(Eventually(metric("\nspicegate_consoles 1\n"))) << Metrics();
+  WriteConsoles(kTwoConsoles);
+  EXPECT_TRUE(Eventually(metric("\nspicegate_consoles 2\n"))) << Metrics();
+  WriteConsoles("{\"consoles\": [{}]}");
+  EXPECT_TRUE(
+      Eventually(metric("\nspicegate_consoles_reload_failures_total 1\n")))
+      << Metrics();
+  EXPECT_NE(Metrics().find("\nspicegate_consoles 2\n"), std::string::npos);
+  server.RequestStop();
+  control.join();
+}
+
+TEST_F(ServerTest, CheckConfigReadsTheFilesItNames) {
+  EXPECT_TRUE(CheckConfig(config_).ok());
+  WriteConsoles(R"({"consoles": [{"name": "vm1", "port": 1}]})");
+  const absl::Status status = CheckConfig(config_);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(std::string(status.message()).find("consoles[0]"),
+            std::string::npos)
+      << status;
+}
+
+}  // namespace
+}  // namespace spicegate

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/worker.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "gateway/base/check.h"
+#include "gateway/base/log.h"
+#include "gateway/io/listen.h"
+
+namespace spicegate {
+namespace {
+
+void PinTo(int cpu) {
+  if (cpu < 0) {
+    return;
+  }
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(cpu, &cpus);
+  // A container may forbid it; the worker then runs where it is put.
+  sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+size_t HomeOf(const TicketDigest& ticket, size_t num_workers) {
+  uint64_t hash = 0;
+  std::memcpy(&hash, ticket.bytes.data() + sizeof(hash), sizeof(hash));
+  return hash % num_workers;
+}
+
+}  // namespace
+
+struct Worker::Engine {
+  Engine(Worker* worker, UringDriver* driver);
+
+  void Loop();
+  bool finished() const;
+  void TakeMail();
+  void StopTurn();
+
+  void OnAccept(int fd, const ListenerOptions& listener);
+  DoorContext ContextFor(const ListenerOptions& listener) const;
+  Task<void> ServeAccepted(Handle opening, DoorContext context);
+  Task<void> ServeHere(Handle opening, ClientLink link, std::string console);
+  void MoveTo(size_t home, Handle opening, ClientLink link,
+              std::string console);
+  void Refuse(Handle opening, CloseReason reason, const ClientLink* link,
+              const std::string& console);
+
+  void On(MovedLink moved);
+  void On(ResolvedName resolved);
+  void On(WorkerSettings settings);
+  void On(AcceptRequest);
+  void On(StopRequest);
+
+  Worker* const worker;
+  SharedState* const shared;
+  WorkerCounters* const counters;
+  UringDriver* const driver;
+  WorkerSettings settings;
+  TimerWheel timers;
+  BufferPool buffers;
+  NameLookup names;
+  SessionRegistry registry;
+  OpeningTable openings;
+  ChannelOpener opener;
+  RefusalLog refusals;
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  std::optional<int64_t> stop_deadline_ms;
+};
+
+Worker::Engine::Engine(Worker* w, UringDriver* d)
+    : worker(w),
+      shared(w->shared_),
+      counters(&w->counters_),
+      driver(d),
+      settings(w->settings_),
+      timers(d->NowMs()),
+      buffers(&counters->relay_buffer_bytes),
+      names(&timers,
+            [this](Handle lookup, const std::string& host, uint16_t port) {
+              shared->resolver->Resolve(
+                  host, port, [w = worker, lookup](Addresses addresses) {
+                    w->Post(ResolvedName{lookup, std::move(addresses)});
+                  });
+            }),
+      registry({&timers, &buffers, counters, &shared->limits}, shared->vault,
+               &shared->links_open),
+      openings(static_cast<size_t>(shared->limits.max_links)),
+      opener({driver, &timers, &names, counters, &shared->limits}, &registry,
+             &openings, [this](const std::string& console) {
+               return settings.targets->Find(console);
+             }) {
+  for (ListenerOptions& listener : worker->listeners_) {
+    acceptors.push_back(std::make_unique<Acceptor>(
+        driver, &timers, &counters->accept_pauses, std::move(listener.fd),
+        [this, &listener](int fd) { OnAccept(fd, listener); }));
+  }
+}
+
+bool Worker::Engine::finished() const {
+  return stop_deadline_ms.has_value() && openings.size() == 0 &&
+         registry.done() && driver->OpsInFlight() == 0 &&
+         std::all_of(acceptors.begin(), acceptors.end(),
+                     [](const auto& acceptor) { return acceptor->stopped(); });
+}
+
+void Worker::Engine::Loop() {
+  bool more = false;
+  while (!finished()) {
+    driver->Wait(more ? 0 : timers.SleepMs());
+    timers.Advance(driver->NowMs());
+    driver->Dispatch();
+    TakeMail();
+    more = registry.RunTurn();
+    if (stop_deadline_ms.has_value()) {
+      StopTurn();
+      more = registry.RunTurn();
+    }
+    counters->ops_in_flight.Set(static_cast<int64_t>(driver->OpsInFlight()));
+    counters->completions_dropped.Set(driver->StaleCompletions());
+  }
+}
+
+void Worker::Engine::TakeMail() {
+  for (WorkerMessage& message : worker->mailbox_.TakeAll()) {
+    std::visit([this](auto& value) { On(std::move(value)); }, message);
+  }
+}
+
+void Worker::Engine::OnAccept(int fd, const ListenerOptions& listener) {
+  const int64_t open =
+      shared->links_open.fetch_add(1, std::memory_order_relaxed) + 1;
+  Handle opening;
+  if (open <= shared->limits.max_links) {
+    opening = openings.Add(Leg::Plain(driver, fd), PeerText(fd));
+  } else {
+    driver->Close(fd, /*reset=*/true);
+  }
+  if (!opening) {
+    shared->links_open.fetch_sub(1, std::memory_order_relaxed);
+    counters->links_refused[static_cast<size_t>(CloseReason::kTooManyLinks)]
+        .Add(1);
+    refusals.Refused(CloseReason::kTooManyLinks, timers.now_ms(), "", "", "");
+    return;
+  }
+  counters->links_accepted.Add(1);
+  counters->links_open.Add(1);
+  TuneSocket(fd);
+  Spawn(ServeAccepted(opening, ContextFor(listener)));
+}
+
+DoorContext Worker::Engine::ContextFor(const ListenerOptions& listener) const {
+  DoorContext context;
+  context.timers = const_cast<TimerWheel*>(&timers);
+  context.counters = counters;
+  context.link_key = settings.link_key;
+  context.need_secured = listener.need_secured;
+  context.deadline_ms = timers.now_ms() + shared->limits.preauth_deadline_ms;
+  if (listener.tls) {
+    context.tls = settings.tls;
+  }
+  return context;
+}
+
+Task<void> Worker::Engine::ServeAccepted(Handle handle, DoorContext context) {
+  Opening* opening = openings.Get(handle);
+  DoorResult result =
+      co_await RunClientLink(&opening->client, std::move(context));
+  if (!result.link.has_value()) {
+    Refuse(handle, result.refusal, nullptr, "");
+    co_return;
+  }
+  const std::optional<Grant> grant =
+      shared->vault->Look(result.link->ticket, timers.now_ms());
+  if (!grant.has_value()) {
+    co_await SendLinkResult(&opening->client, &timers,
+                            proto::LinkError::kPermissionDenied);
+    Refuse(handle, CloseReason::kBadTicket, &*result.link, "");
+    co_return;
+  }
+  const size_t home = HomeOf(result.link->ticket, shared->workers.size());
+  if (home != static_cast<size_t>(worker->index_)) {
+    MoveTo(home, handle, *std::move(result.link), grant->console);
+    co_return;
+  }
+  co_await ServeHere(handle, *std::move(result.link), grant->console);
+}
+
+Task<void> Worker::Engine::ServeHere(Handle handle, ClientLink link,
+                                     std::string console) {
+  const std::optional<CloseReason> refusal =
+      co_await opener.Open(handle, link, console);
+  if (refusal.has_value()) {
+    Refuse(handle, *refusal, &link, console);
+  } else {
+    openings.Remove(handle);
+  }
+}
+
+void Worker::Engine::MoveTo(size_t home, Handle handle, ClientLink link,
+                            std::string console) {
+  Opening* opening = openings.Get(handle);
+  // The gauges of both workers add up to the process's.
+  counters->links_open.Add(-1);
+  shared->workers[home]->Post(MovedLink{std::move(opening->client),
+                                        std::move(opening->client_address),
+                                        std::move(link), std::move(console)});
+  openings.Remove(handle);
+}
+
+void Worker::Engine::Refuse(Handle handle, CloseReason reason,
+                            const ClientLink* link,
+                            const std::string& console) {
+  Opening* opening = openings.Get(handle);
+  counters->links_refused[static_cast<size_t>(reason)].Add(1);
+  counters->links_open.Add(-1);
+  shared->links_open.fetch_sub(1, std::memory_order_relaxed);
+  std::string channel;
+  if (link != nullptr) {
+    channel = proto::ChannelName(link->channel.type);
+  }
+  refusals.Refused(reason, timers.now_ms(), opening->client_address, channel,
+                   console);
+  opening->client.Release(reason == CloseReason::kClientReset
+                              ? Socket::End::kReset
+                              : Socket::End::kFin);
+  openings.Remove(handle);
+}
+
+void Worker::Engine::On(MovedLink moved) {
+  counters->links_open.Add(1);
+  moved.client.socket->Rebind(driver);
+  const Handle handle =
+      openings.Add(std::move(moved.client), std::move(moved.client_address));
+  CHECK(handle);  // the process's limit is the table's capacity
+  if (stop_deadline_ms.has_value()) {
+    Refuse(handle, CloseReason::kShutdown, &moved.link, moved.console);
+    return;
+  }
+  Spawn(ServeHere(handle, std::move(moved.link), std::move(moved.console)));
+}
+
+void Worker::Engine::On(ResolvedName resolved) {
+  names.Deliver(resolved.lookup, std::move(resolved.addresses));
+}
+
+void Worker::Engine::On(WorkerSettings changed) {
+  settings = std::move(changed);
+}
+
+void Worker::Engine::On(AcceptRequest) {
+  for (const auto& acceptor : acceptors) {
+    acceptor->Start();
+  }
+}
+
+void Worker::Engine::On(StopRequest) {
+  if (stop_deadline_ms.has_value()) {
+    return;
+  }
+  stop_deadline_ms = timers.now_ms() + kStopDeadlineMs;
+  for (const auto& acceptor : acceptors) {
+    acceptor->Stop();
+  }
+}
+
+void Worker::Engine::StopTurn() {
+  // Each turn anew: a link under way may have opened another socket since.
+  names.CancelAll();
+  const bool overdue = timers.now_ms() >= *stop_deadline_ms;
+  openings.InterruptAll(/*committed_too=*/overdue);
+  registry.CloseAll(CloseReason::kShutdown);
+}
+
+Worker::Worker(Options options, SharedState* shared)
+    : index_(options.index),
+      cpu_(options.cpu),
+      shared_(shared),
+      listeners_(std::move(options.listeners)),
+      settings_(std::move(options.settings)) {}
+
+Worker::~Worker() { Join(); }
+
+absl::Status Worker::Start() {
+  std::promise<absl::Status> started;
+  std::future<absl::Status> status = started.get_future();
+  thread_ = std::thread([this, &started] { Run(&started); });
+  return status.get();
+}
+
+void Worker::Run(std::promise<absl::Status>* started) {
+  PinTo(cpu_);
+  auto driver = UringDriver::Create();
+  if (!driver.ok()) {
+    started->set_value(driver.status());
+    return;
+  }
+  driver_ = *std::move(driver);
+  Engine engine(this, driver_.get());
+  started->set_value(absl::OkStatus());
+  engine.Loop();
+}
+
+void Worker::Post(WorkerMessage message) {
+  if (mailbox_.Push(std::move(message))) {
+    driver_->Wake();
+  }
+}
+
+void Worker::Join() {
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+}  // namespace spicegate
