@@ -65,7 +65,7 @@ class ConsoleTable {
   size_t size() const { return consoles_.size(); }
 
  private:
-  const std::vector<Console> consoles_;
+  const std::vector<Console> consoles_{};
   absl::flat_hash_map<std::string_view, size_t> by_name_;
 };
 

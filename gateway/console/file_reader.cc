@@ -76,7 +76,7 @@ bool FileStamp::SameFile(const FileStamp& other) const {
 }
 
 FileStamp StampOf(const std::string& path) {
-  struct stat info{};
+  struct stat info {};
   return stat(path.c_str(), &info) == 0 ? ToStamp(info) : FileStamp{};
 }
 
@@ -84,7 +84,7 @@ absl::StatusOr<FileContent> ReadFile(const std::string& path,
                                      size_t max_bytes) {
   const UniqueFd fd(
       open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat info{};
+  struct stat info {};
   if (!fd.valid() || fstat(fd.get(), &info) != 0) {
     return ErrnoError(path, errno);
   }

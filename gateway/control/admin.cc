@@ -42,7 +42,7 @@ sockaddr_un UnixAddress(const std::string& path) {
 
 // Makes room for a socket file at `path`: removes one that nobody answers on.
 absl::Status RemoveStaleSocket(const std::string& path) {
-  struct stat info{};
+  struct stat info {};
   if (lstat(path.c_str(), &info) != 0) {
     return absl::OkStatus();  // bind will tell what else is wrong
   }
@@ -111,7 +111,7 @@ absl::Status AdminServer::ListenUnix(const std::string& path) {
            sizeof(address)) != 0) {
     return ListenError("unix:" + path, "cannot bind", errno);
   }
-  struct stat info{};
+  struct stat info {};
   if (listen(fd.get(), kAdminBacklog) != 0 || lstat(path.c_str(), &info) != 0) {
     const int error = errno;
     unlink(path.c_str());
@@ -180,9 +180,8 @@ void AdminServer::AcceptAll(int64_t now_ms) {
 
 bool AdminServer::HasRoom() const {
   return connections_.size() < kMaxAdminConnections ||
-         std::any_of(
-             connections_.begin(), connections_.end(),
-             [](const auto& connection) { return connection->idle(); });
+         std::any_of(connections_.begin(), connections_.end(),
+                     [](const auto& connection) { return connection->idle(); });
 }
 
 void AdminServer::MakeRoom() {
@@ -206,7 +205,7 @@ void AdminServer::DropFinished() {
 void AdminServer::Close() {
   connections_.clear();
   listener_.Reset();
-  struct stat info{};
+  struct stat info {};
   if (!unix_path_.empty() && lstat(unix_path_.c_str(), &info) == 0 &&
       info.st_dev == unix_device_ && info.st_ino == unix_inode_) {
     unlink(unix_path_.c_str());

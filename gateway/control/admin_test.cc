@@ -274,7 +274,7 @@ TEST_F(AdminTest, AClientThatLeavesIsForgotten) {
 TEST_F(AdminTest, TheUnixSocketIsForItsOwnerOnly) {
   Listen(Unix());
   EXPECT_EQ(admin_.address(), "unix:" + path_);
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(lstat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode, mode_t{S_IFSOCK | 0600});
   const UniqueFd fd = ConnectUnix();
@@ -304,7 +304,7 @@ TEST_F(AdminTest, ALiveSocketIsLeftAlone) {
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("another process answers there"));
   second.Close();
-  struct stat info{};
+  struct stat info {};
   EXPECT_EQ(lstat(path_.c_str(), &info), 0);
 }
 
@@ -312,7 +312,7 @@ TEST_F(AdminTest, NoOtherFileIsReplaced) {
   std::ofstream(path_) << "precious";
   EXPECT_THAT(std::string(admin_.Listen(Unix()).message()),
               HasSubstr("is no socket"));
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(lstat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_size, 8);
 }
@@ -324,7 +324,7 @@ TEST_F(AdminTest, ASuccessorsSocketIsNotRemoved) {
   AdminServer second(&services_);
   ASSERT_TRUE(second.Listen(Unix()).ok());
   admin_.Close();
-  struct stat info{};
+  struct stat info {};
   EXPECT_EQ(lstat(path_.c_str(), &info), 0);
 }
 

@@ -120,23 +120,29 @@ void AddByReason(const Workers& workers, const Pick& pick, Families* out) {
 
 void AddLinks(const Workers& workers, Families* out) {
   out->Counter("spicegate_links_accepted_total", "Client connections accepted.",
-               Sum(workers, [](auto& w) -> auto& { return w.links_accepted; }));
+               Sum(
+                   workers, [](auto& w) -> auto& { return w.links_accepted; }));
   out->Gauge("spicegate_links_open", "Client connections now, in any state.",
-             Sum(workers, [](auto& w) -> auto& { return w.links_open; }));
+             Sum(
+                 workers, [](auto& w) -> auto& { return w.links_open; }));
   out->Begin(MetricType::Counter, "spicegate_links_refused_total",
              "Client connections that did not become a channel, by reason.");
-  AddByReason(workers, [](auto& w) -> auto& { return w.links_refused; }, out);
+  AddByReason(
+      workers, [](auto& w) -> auto& { return w.links_refused; }, out);
   out->Counter("spicegate_accept_pauses_total",
                "Times a listener paused for want of file descriptors.",
-               Sum(workers, [](auto& w) -> auto& { return w.accept_pauses; }));
+               Sum(
+                   workers, [](auto& w) -> auto& { return w.accept_pauses; }));
 }
 
 void AddSessions(const Workers& workers, Families* out) {
   out->Gauge("spicegate_sessions_open", "Sessions now.",
-             Sum(workers, [](auto& w) -> auto& { return w.sessions_open; }));
+             Sum(
+                 workers, [](auto& w) -> auto& { return w.sessions_open; }));
   out->Counter(
       "spicegate_sessions_opened_total", "Sessions begun.",
-      Sum(workers, [](auto& w) -> auto& { return w.sessions_opened; }));
+      Sum(
+          workers, [](auto& w) -> auto& { return w.sessions_opened; }));
 }
 
 void AddChannels(const Workers& workers, Families* out) {
@@ -150,7 +156,8 @@ void AddChannels(const Workers& workers, Families* out) {
       workers, [](auto& w) -> auto& { return w.channels_open; }, {}, out);
   out->Begin(MetricType::Counter, "spicegate_channels_closed_total",
              "Channels that ended, by reason.");
-  AddByReason(workers, [](auto& w) -> auto& { return w.channels_closed; }, out);
+  AddByReason(
+      workers, [](auto& w) -> auto& { return w.channels_closed; }, out);
   out->Begin(MetricType::Counter, "spicegate_channel_bytes_total",
              "Bytes relayed inside channels, by type and direction.");
   AddByChannel(
@@ -167,7 +174,8 @@ void AddSafeEnds(const Workers& workers, Families* out) {
              "server; timed_out was not safe.");
   for (size_t i = 0; i < kNumSafeEnds; ++i) {
     out->Add(
-        Sum(workers, [i](auto& w) -> auto& { return w.display_safe_end[i]; }),
+        Sum(
+            workers, [i](auto& w) -> auto& { return w.display_safe_end[i]; }),
         {Named("outcome", kSafeEndNames[i])});
   }
 }
@@ -195,14 +203,17 @@ void AddResources(const Workers& workers, Families* out) {
   out->Gauge(
       "spicegate_relay_buffer_bytes",
       "Bytes read from one side of a channel and not yet taken by the other.",
-      Sum(workers, [](auto& w) -> auto& { return w.relay_buffer_bytes; }));
+      Sum(
+          workers, [](auto& w) -> auto& { return w.relay_buffer_bytes; }));
   out->Gauge("spicegate_ops_in_flight", "Kernel operations not yet completed.",
-             Sum(workers, [](auto& w) -> auto& { return w.ops_in_flight; }));
+             Sum(
+                 workers, [](auto& w) -> auto& { return w.ops_in_flight; }));
   out->Counter(
       "spicegate_completions_dropped_total",
       "Completions for operations that were over already; anything but 0 is "
       "a bug.",
-      Sum(workers, [](auto& w) -> auto& { return w.completions_dropped; }));
+      Sum(
+          workers, [](auto& w) -> auto& { return w.completions_dropped; }));
   out->Gauge("spicegate_workers", "Worker threads.",
              static_cast<double>(workers.size()));
 }

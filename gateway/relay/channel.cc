@@ -20,6 +20,14 @@ Counter* BytesOf(std::array<Counter, kNumChannelTypes>& counters,
   return &counters[static_cast<size_t>(type)];
 }
 
+// An ordered end says so in TLS as well, as far as the socket takes it.
+void EndLeg(Leg* leg, Socket::End end) {
+  if (end == Socket::End::kFin && leg->stream != nullptr) {
+    leg->stream->ShutdownWrite();
+  }
+  leg->Release(end);
+}
+
 }  // namespace
 
 void Channel::MainInitBytes::Append(std::span<const uint8_t> piece) {
@@ -191,7 +199,7 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   timer_.Cancel();
   to_server_.Stop();
   to_client_.Stop();
-  client_.Release(client_end);
+  EndLeg(&client_, client_end);
   owner_->OnChannelClosing(this, reason);
   if (is_display() && !first_message_seen_) {
     Linger();
@@ -249,7 +257,7 @@ void Channel::Finish(SafeEnd outcome) {
   if (server_.socket != nullptr) {
     server_.socket->Forget(Ready::kReadable);
   }
-  server_.Release(server_end_);
+  EndLeg(&server_, server_end_);
   owner_->OnChannelEnded(this);
 }
 
