@@ -3,8 +3,6 @@
 // What driver.h promises, asked of every implementation: io_uring on real
 // loopback sockets, and the simulator, so that what is tested on the second
 // holds on the first.
-#include "gateway/io/driver_conformance.h"
-
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "gateway/io/driver.h"
+#include "gateway/io/driver_conformance.h"
 #include "gateway/io/sim_network.h"
 #include "gateway/io/uring_driver.h"
 
@@ -331,6 +330,27 @@ TEST_P(DriverTest, WaitsNoLongerThanTheTimeout) {
   EXPECT_EQ(driver().RunOnce(0), 0u);
   EXPECT_EQ(driver().RunOnce(15), 0u);
   EXPECT_GE(driver().NowMs() - before_ms, 14);
+}
+
+TEST_P(DriverTest, WaitMakesTheClockFreshAndDispatchHandsOut) {
+  const auto [a, b] = host_->Connection();
+  Recorder recorder;
+  const OpId op = driver().Poll(a, Ready::kReadable, &recorder, 1);
+  EXPECT_EQ(SendText(b, "x"), 1);
+  ASSERT_TRUE(RunUntil([&] {
+    driver().Wait(10);
+    EXPECT_TRUE(recorder.events.empty());
+    const int64_t now_ms = driver().NowMs();
+    // Timers fire here, and may cancel what has completed already.
+    driver().Cancel(op);
+    const unsigned handed_out = driver().Dispatch();
+    EXPECT_EQ(handed_out, recorder.events.size());
+    EXPECT_EQ(driver().NowMs(), now_ms);
+    return handed_out > 0;
+  }));
+  EXPECT_EQ(recorder.events.size(), 1u);
+  EXPECT_EQ(RecvText(a, 1), "x");
+  CloseBoth({a, b});
 }
 
 TEST_P(DriverTest, ManyOperationsAtOnce) {

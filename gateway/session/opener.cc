@@ -190,6 +190,7 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
   opening->committed = true;
   const Refusal refusal = co_await server->Authenticate(kDisplayCommittedMs);
   if (refusal.has_value()) {
+    CountIfGivenUp(*refusal);
     co_return refusal;
   }
   // A record of its own: over TLS QEMU overlooks a message that came together
@@ -199,6 +200,15 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
     co_return CloseReason::kServerGone;
   }
   co_return Join(opening, link, place, server, init.size());
+}
+
+void ChannelOpener::CountIfGivenUp(CloseReason refusal) {
+  // Anything else is the server's own doing.
+  if (refusal == CloseReason::kServerTimeout ||
+      refusal == CloseReason::kShutdown) {
+    server_.counters->display_safe_end[static_cast<size_t>(SafeEnd::kTimedOut)]
+        .Add(1);
+  }
 }
 
 ChannelOpener::Refusal ChannelOpener::Join(Opening* opening,

@@ -60,6 +60,8 @@ class ChannelOpener {
                           const Place* place, ServerLink* server);
   Task<Refusal> OpenDisplay(Opening* opening, const ClientLink* link,
                             const Place* place, ServerLink* server);
+  // Counts a committed display whose server did not answer in time.
+  void CountIfGivenUp(CloseReason refusal);
   Refusal Join(Opening* opening, const ClientLink* link, const Place* place,
                ServerLink* server, size_t bytes_sent);
 

@@ -328,6 +328,21 @@ TEST_F(OpenerTest, ACommittedDisplayIsSeenThrough) {
   EXPECT_TRUE(ended);
 }
 
+TEST_F(OpenerTest, ACommittedDisplayIsGivenUpAtLastAndCounted) {
+  OpenMain();
+  Client* client = Open(ChannelType::kDisplay, kSessionId);
+  SimPeer server = AnswerLink();
+  client->peer.WriteString(DisplayInitMessage());
+  Run();
+  RunFor(kDisplayCommittedMs - 1);
+  EXPECT_FALSE(client->done);
+  RunFor(2);
+  EXPECT_EQ(client->refusal, CloseReason::kServerTimeout);
+  EXPECT_EQ(counters_.display_safe_end[static_cast<size_t>(SafeEnd::kTimedOut)]
+                .value(),
+            1);
+}
+
 TEST_F(OpenerTest, AnInitForASessionThatIsOverCommitsNothing) {
   OpenMain();
   Client* client = Open(ChannelType::kDisplay, kSessionId);
