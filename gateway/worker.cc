@@ -64,8 +64,8 @@ struct Worker::Engine {
   TimerWheel timers;
   BufferPool buffers;
   NameLookup names;
-  SessionRegistry registry;
   OpeningTable openings;
+  SessionRegistry registry;
   ChannelOpener opener;
   RefusalLog refusals;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
@@ -87,9 +87,9 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
                     w->Post(ResolvedName{lookup, std::move(addresses)});
                   });
             }),
-      registry({&timers, &buffers, counters, &shared->limits}, shared->vault,
-               &shared->links_open),
       openings(static_cast<size_t>(shared->limits.max_links)),
+      registry({&timers, &buffers, counters, &shared->limits}, shared->vault,
+               &openings, &shared->links_open),
       opener({driver, &timers, &names, counters, &shared->limits}, &registry,
              &openings, [this](const std::string& console) {
                return settings.targets->Find(console);

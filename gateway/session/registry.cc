@@ -21,9 +21,11 @@ size_t IndexOf(const Channel& channel) {
 }  // namespace
 
 SessionRegistry::SessionRegistry(const RelayContext& relay, TicketVault* vault,
+                                 OpeningTable* openings,
                                  std::atomic<int64_t>* links_open)
     : relay_(relay),
       vault_(vault),
+      openings_(openings),
       links_open_(links_open),
       sessions_(kMaxSessions),
       channels_(kMaxChannels) {}
@@ -135,6 +137,9 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
   by_ticket_.erase(session->ticket);
   vault_->EndUse(session->ticket);
   relay_.counters->sessions_open.Add(-1);
+  for (const Handle opening : session->openings) {
+    openings_->Interrupt(opening);
+  }
   // A copy: channels leave the list while they close.
   const std::vector<Handle> channels = session->channels;
   for (const Handle channel_handle : channels) {

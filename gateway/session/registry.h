@@ -22,6 +22,7 @@
 #include "gateway/base/slab.h"
 #include "gateway/relay/channel.h"
 #include "gateway/server_link/server_link.h"
+#include "gateway/session/opening.h"
 
 namespace spicegate {
 
@@ -34,7 +35,7 @@ struct Session {
   std::optional<uint32_t> connection_id;  // from the server's INIT
   Handle main;
   std::vector<Handle> channels;  // main among them
-  size_t num_opening = 0;        // links of it under way
+  std::vector<Handle> openings;  // links of it under way
   int64_t started_ms = 0;
   std::array<int64_t, kNumChannelTypes> bytes_to_server{};
   std::array<int64_t, kNumChannelTypes> bytes_to_client{};
@@ -45,7 +46,7 @@ class SessionRegistry final : private ChannelOwner {
  public:
   // `links_open` is the process's count of client connections. All outlive it.
   SessionRegistry(const RelayContext& relay, TicketVault* vault,
-                  std::atomic<int64_t>* links_open);
+                  OpeningTable* openings, std::atomic<int64_t>* links_open);
   ~SessionRegistry();
   SessionRegistry(const SessionRegistry&) = delete;
   SessionRegistry& operator=(const SessionRegistry&) = delete;
@@ -90,6 +91,7 @@ class SessionRegistry final : private ChannelOwner {
 
   const RelayContext relay_;
   TicketVault* const vault_;
+  OpeningTable* const openings_;
   std::atomic<int64_t>* const links_open_;
   Slab<Session> sessions_;
   Slab<Channel> channels_;
