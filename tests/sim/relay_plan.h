@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a seed stands for: which channels there are, what their peers say and
+// how they leave, which faults the network has, and when the session ends.
+#ifndef SPICEGATE_TESTS_SIM_RELAY_PLAN_H_
+#define SPICEGATE_TESTS_SIM_RELAY_PLAN_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "gateway/base/close_reason.h"
+#include "gateway/io/sim_network.h"
+#include "proto/channel.h"
+#include "proto/data_header.h"
+#include "tests/sim/scripted_peer.h"
+
+namespace spicegate {
+
+// One channel and its two peers, as they are decided before the run.
+struct ChannelPlan {
+  proto::ChannelKey key;
+  proto::HeaderKind header_kind = proto::HeaderKind::kMini;
+  PeerScript client;
+  PeerScript server;
+  // Bytes of the server's first message, header included; SIZE_MAX when what
+  // it says never completes one.
+  size_t first_message_len = SIZE_MAX;
+  // Main: the server begins with INIT, and this is its session id.
+  bool has_init = false;
+  uint32_t session_id = 0;
+};
+
+struct RelayPlan {
+  SimOptions network;
+  std::vector<ChannelPlan> channels;
+  // Both peers of each channel say everything, half-close and read to the
+  // end, and no connection breaks: nothing may be lost.
+  bool clean = false;
+  // The turn at which the session ends all its channels.
+  unsigned close_turn = UINT32_MAX;
+  CloseReason close_reason = CloseReason::kSessionOver;
+};
+
+// The same plan for the same seed, always. Every plan comes to an end.
+RelayPlan MakeRelayPlan(uint64_t seed);
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_TESTS_SIM_RELAY_PLAN_H_

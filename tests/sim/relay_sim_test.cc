@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The relay under ten thousand seeds of everything that can go wrong between
+// two peers. SPICEGATE_SEED=N runs the one seed that a failure names.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "gateway/base/close_reason.h"
+#include "gateway/base/counters.h"
+#include "tests/sim/relay_plan.h"
+#include "tests/sim/relay_world.h"
+
+namespace spicegate {
+namespace {
+
+constexpr uint64_t kNumSeeds = 10'000;
+constexpr uint64_t kSeedsPerTest = 100;
+
+// What to print when an invariant breaks: a CHECK leaves no time for more.
+std::array<char, 64> g_seed_line;
+size_t g_seed_line_len = 0;
+
+void PrintSeed(int) {
+  const ssize_t n = write(STDERR_FILENO, g_seed_line.data(), g_seed_line_len);
+  static_cast<void>(n);
+}
+
+// Once: abort() ends the process when the handler has returned.
+bool PrintSeedOnAbort() {
+  struct sigaction action {};
+  action.sa_handler = &PrintSeed;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  return sigaction(SIGABRT, &action, nullptr) == 0;
+}
+
+void RememberSeed(uint64_t seed) {
+  static const bool installed = PrintSeedOnAbort();
+  EXPECT_TRUE(installed);
+  constexpr std::string_view kIntro = "run again with SPICEGATE_SEED=";
+  char* const text = g_seed_line.data();
+  std::memcpy(text, kIntro.data(), kIntro.size());
+  char* end =
+      std::to_chars(text + kIntro.size(), text + g_seed_line.size() - 1, seed)
+          .ptr;
+  *end++ = '\n';
+  g_seed_line_len = static_cast<size_t>(end - text);
+}
+
+std::optional<uint64_t> SeedFromEnvironment() {
+  const char* const text = std::getenv("SPICEGATE_SEED");
+  if (text == nullptr) {
+    return std::nullopt;
+  }
+  return std::strtoull(text, nullptr, 10);
+}
+
+void RunSeed(uint64_t seed) {
+  RememberSeed(seed);
+  RelayWorld world(MakeRelayPlan(seed));
+  world.Run();
+  for (const std::string& problem : world.problems()) {
+    ADD_FAILURE() << "SPICEGATE_SEED=" << seed << ": " << problem;
+  }
+}
+
+class RelaySimTest : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(RelaySimTest, KeepsItsPromises) {
+  const uint64_t first = GetParam() * kSeedsPerTest;
+  const std::optional<uint64_t> only = SeedFromEnvironment();
+  for (uint64_t seed = first; seed < first + kSeedsPerTest; ++seed) {
+    if (!only.has_value() || *only == seed) {
+      RunSeed(seed);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RelaySimTest,
+                         testing::Range(uint64_t{0},
+                                        kNumSeeds / kSeedsPerTest));
+
+// The net must not be a hole: the seeds reach every way to end.
+TEST(RelaySimCoverageTest, SeedsReachEveryEnd) {
+  std::set<CloseReason> reasons;
+  std::array<int64_t, kNumSafeEnds> safe_ends{};
+  int64_t yields = 0;
+  for (uint64_t seed = 0; seed < 1'000; ++seed) {
+    RememberSeed(seed);
+    const RelayPlan plan = MakeRelayPlan(seed);
+    RelayWorld world(plan);
+    world.Run();
+    for (size_t i = 0; i < plan.channels.size(); ++i) {
+      reasons.insert(world.reason(i));
+    }
+    for (size_t i = 0; i < kNumSafeEnds; ++i) {
+      safe_ends[i] += world.counters().display_safe_end[i].value();
+    }
+    yields += world.num_yields();
+  }
+  for (const CloseReason reason :
+       {CloseReason::kClientClosed, CloseReason::kServerClosed,
+        CloseReason::kClientReset, CloseReason::kServerReset,
+        CloseReason::kSessionOver, CloseReason::kShutdown,
+        CloseReason::kHalfCloseTimeout}) {
+    EXPECT_TRUE(reasons.contains(reason)) << CloseReasonName(reason);
+  }
+  for (size_t i = 0; i < kNumSafeEnds; ++i) {
+    EXPECT_GT(safe_ends[i], 0) << i;
+  }
+  EXPECT_GT(yields, 0);
+}
+
+TEST(RelaySimCoverageTest, SameSeedSameRun) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    RememberSeed(seed);
+    const RelayPlan plan = MakeRelayPlan(seed);
+    RelayWorld first(plan);
+    RelayWorld second(plan);
+    first.Run();
+    second.Run();
+    for (size_t i = 0; i < plan.channels.size(); ++i) {
+      EXPECT_EQ(first.reason(i), second.reason(i));
+    }
+    const auto moved = [](const RelayWorld& world) {
+      int64_t sum = 0;
+      for (size_t type = 0; type < kNumChannelTypes; ++type) {
+        sum += world.counters().bytes_client_to_server[type].value() * 3 +
+               world.counters().bytes_server_to_client[type].value();
+      }
+      return sum;
+    };
+    EXPECT_EQ(moved(first), moved(second));
+  }
+}
+
+}  // namespace
+}  // namespace spicegate
