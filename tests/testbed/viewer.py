@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real viewers: spicy-screenshot, spicy-stats, and remote-viewer under Xvfb."""
+
+import dataclasses
+import os
+import re
+import signal
+
+from tests.testbed import picture
+from tests.testbed import polling
+from tests.testbed import processes
+
+# spice-gtk's SpiceChannelEvent, as spicy-stats prints it for main.
+CLOSED, CONNECT, TLS, LINK, AUTH, IO = 12, 20, 21, 22, 23, 24
+
+_RUN_LIMIT_S = 20
+_SCREEN = "1400x1000x24"  # larger than a window for 1024x768: no scaling
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a viewer is told to connect to.
+
+    Attributes:
+      password: the ticket, or None to send an empty one.
+      ca_path: CA file for tls_port; the system's own ones when None.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls_port: int = 0
+    unix_path: str | None = None
+    password: str | None = None
+    ca_path: str | None = None
+
+    def argv(self):
+        if self.unix_path:
+            return [f"--uri=spice+unix://{self.unix_path}"]
+        argv = ["-h", self.host]
+        if self.port:
+            argv += ["-p", str(self.port)]
+        if self.tls_port:
+            argv += ["-s", str(self.tls_port)]
+        if self.password is not None:
+            argv += ["-w", self.password]
+        return argv
+
+
+def direct(vm, tls=False, ca_path=None):
+    """The target that is the QEMU itself."""
+    if vm.unix_path:
+        return Target(unix_path=vm.unix_path)
+    if tls:
+        return Target(
+            host="localhost",
+            tls_port=vm.tls_port,
+            password=vm.password,
+            ca_path=ca_path,
+        )
+    return Target(port=vm.port, password=vm.password)
+
+
+def private_environment(directory, target=None, **more):
+    """An environment in which no setting of the user reaches a viewer."""
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+    for variable, name in (
+        ("HOME", "home"),
+        ("XDG_RUNTIME_DIR", "xdg-runtime"),
+        ("XDG_CONFIG_HOME", "xdg-config"),
+        ("XDG_CACHE_HOME", "xdg-cache"),
+    ):
+        path = os.path.join(directory, name)
+        os.makedirs(path, 0o700, exist_ok=True)
+        env[variable] = path
+    env.update(GSETTINGS_BACKEND="memory", NO_AT_BRIDGE="1", LC_ALL="C.UTF-8")
+    if target and target.ca_path:
+        env["SSL_CERT_FILE"] = target.ca_path
+    env.update(more)
+    return env
+
+
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """How one spicy-screenshot ended.
+
+    Attributes:
+      code: 0 when it wrote its picture, 1 otherwise.
+      path: the PPM file, whether it exists or not.
+      event: the main channel's event, see the constants above; None if none.
+    """
+
+    code: int
+    path: str
+    event: int | None
+    text: str
+
+    def bytes(self):
+        with open(self.path, "rb") as stream:
+            return stream.read()
+
+
+def screenshot(directory, name, target):
+    """Runs spicy-screenshot to its end and returns the Shot."""
+    path = os.path.join(directory, name + ".ppm")
+    child = processes.Child(
+        name,
+        ["spicy-screenshot", *target.argv(), "-o", path],
+        directory,
+        env=private_environment(directory, target),
+    )
+    try:
+        code = child.wait(_RUN_LIMIT_S)
+    finally:
+        child.stop()
+    return Shot(code, path, _main_event(child), child.tail())
+
+
+class Stats:
+    """A running spicy-stats: a viewer without a window, all channels open."""
+
+    def __init__(self, directory, name, target):
+        self.child = processes.Child(
+            name,
+            ["spicy-stats", *target.argv()],
+            directory,
+            env=private_environment(directory, target),
+        )
+
+    def event(self):
+        """The main channel's event so far, or None."""
+        return _main_event(self.child)
+
+    def wait_end(self, limit_s=_RUN_LIMIT_S):
+        """Waits until it has ended by itself, and returns the event.
+
+        It ends when main closes; its exit code says nothing.
+        """
+        try:
+            self.child.wait(limit_s)
+        finally:
+            self.child.stop()
+        return self.event()
+
+    def stop(self):
+        """Ends it as Ctrl-C does; returns {channel: bytes it has read}."""
+        self.child.stop(signal.SIGINT)
+        counts = re.findall(r"^(\w+): (\d+)$", self.child.output(), re.M)
+        totals = {}
+        for channel, count in counts:
+            totals[channel] = totals.get(channel, 0) + int(count)
+        return totals
+
+
+class Display:
+    """An X server without a screen.
+
+    Attributes:
+      name: value for DISPLAY.
+    """
+
+    def __init__(self, directory):
+        self._number_path = os.path.join(directory, "xvfb.number")
+        # -displayfd lets the server choose the number; a shell opens the file.
+        self._child = processes.Child(
+            "xvfb",
+            [
+                "sh",
+                "-c",
+                'exec Xvfb -displayfd 3 -screen 0 "$1" -nolisten tcp 3>"$2"',
+                "xvfb",
+                _SCREEN,
+                self._number_path,
+            ],
+            directory,
+        )
+        self.name = ":" + polling.until(self._number, "Xvfb", 20)
+
+    def stop(self):
+        self._child.stop()
+
+    def _number(self):
+        if not self._child.running():
+            raise RuntimeError(f"Xvfb ended: {self._child.tail()}")
+        try:
+            with open(self._number_path, encoding="ascii") as stream:
+                text = stream.read()
+        except FileNotFoundError:
+            return None
+        return text.strip() if text.endswith("\n") else None
+
+
+class RemoteViewer:
+    """remote-viewer with one .vv file on a Display."""
+
+    def __init__(self, directory, display, vv_path, title):
+        self._dir = directory
+        self._title = title
+        self._env = private_environment(
+            directory, DISPLAY=display.name, GDK_BACKEND="x11"
+        )
+        self.child = processes.Child(
+            "remote-viewer",
+            ["remote-viewer", "--debug", vv_path],
+            directory,
+            env=self._env,
+        )
+        self._window = None
+
+    def stop(self):
+        return self.child.stop()
+
+    def wait_window(self, limit_s=20):
+        """Waits for the viewer's window."""
+        self._window = polling.until(
+            self._find_window, f"window {self._title}", limit_s, 0.1
+        )
+
+    def shot(self):
+        """What the window shows now."""
+        path = os.path.join(self._dir, "window.xwd")
+        self._x("xwd", "-silent", "-id", self._window, "-out", path)
+        return picture.read_xwd(path)
+
+    def wait_shows(self, wanted, limit_s=20):
+        """Waits until the window shows this picture; returns its place."""
+
+        def place():
+            shot = self.shot()
+            at = picture.find(shot, wanted)
+            if at and picture.differing_pixels(shot, wanted, at) == 0:
+                return at
+            return None
+
+        return polling.until(place, "picture in the window", limit_s, 0.1)
+
+    def focus(self):
+        """Makes the window the keyboard's; no window manager is needed."""
+        self._x("xdotool", "windowfocus", "--sync", self._window)
+        self._x(
+            *("xdotool", "mousemove", "--sync", "--window", self._window),
+            *("400", "400"),
+        )
+
+    def key(self, name):
+        """Types one key through the X server, as a keyboard does."""
+        self._x("xdotool", "key", name)
+
+    def _find_window(self):
+        if not self.child.running():
+            raise RuntimeError(f"remote-viewer ended\n{self.child.tail()}")
+        code, out, _ = processes.run(
+            ["xdotool", "search", "--onlyvisible", "--name", self._title],
+            env=self._env,
+        )
+        return out.split()[-1] if code == 0 and out.split() else None
+
+    def _x(self, *argv):
+        code, out, err = processes.run(argv, env=self._env)
+        if code:
+            raise RuntimeError(f"{' '.join(argv)}: {out}{err}")
+
+
+def _main_event(child):
+    found = re.findall(r"main channel event: (\d+)", child.errors())
+    return int(found[-1]) if found else None
