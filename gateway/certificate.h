@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/control/config.h"
 #include "gateway/tls/server_context.h"
@@ -21,6 +22,9 @@ struct Certificate {
 
 // The configured pair. The error names the file.
 absl::StatusOr<Certificate> LoadCertificateFiles(const TlsConfig& config);
+
+// Reads the files that LoadOrMakeCertificate would, and makes none.
+absl::Status CheckCertificateFiles(const Config& config);
 
 // The configured pair or, without one, a self-signed certificate for `names`
 // (the first is its CN; localhost and its addresses are added), kept in the

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "gateway/tls/self_signed.h"
@@ -24,6 +25,11 @@ std::string TestDir(const std::string& name) {
 std::string WriteFile(const std::string& path, const std::string& text) {
   std::ofstream(path) << text;
   return path;
+}
+
+std::string ReadText(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 TEST(CertificateTest, ASelfSignedOneIsKeptInTheStateDirectory) {
@@ -80,10 +86,24 @@ TEST(CertificateTest, APublicCaIsGivenToViewers) {
   Config config;
   config.state_dir = TestDir("public");
   config.public_address.ca_path =
-      WriteFile(config.state_dir + "/ca.pem", "the CA");
+      WriteFile(config.state_dir + "/ca.pem",
+                MakeSelfSigned({"ca"}, kNowUnixS)->certificate_pem);
   const auto certificate = LoadOrMakeCertificate(config, {"gw"});
   ASSERT_TRUE(certificate.ok()) << certificate.status();
-  EXPECT_EQ(certificate->ca_for_viewers, "the CA");
+  EXPECT_EQ(certificate->ca_for_viewers,
+            ReadText(config.public_address.ca_path));
+  EXPECT_TRUE(CheckCertificateFiles(config).ok());
+}
+
+TEST(CertificateTest, ABadPublicCaIsFoundByTheCheckToo) {
+  Config config;
+  config.state_dir = TestDir("bad-public");
+  config.public_address.ca_path =
+      WriteFile(config.state_dir + "/ca.pem", "not PEM");
+  EXPECT_FALSE(CheckCertificateFiles(config).ok());
+  config.public_address.ca_path += ".missing";
+  const absl::Status missing = CheckCertificateFiles(config);
+  EXPECT_EQ(missing.code(), absl::StatusCode::kInvalidArgument) << missing;
 }
 
 }  // namespace

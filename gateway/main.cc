@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/flags/flag.h"
@@ -19,12 +20,9 @@
 #include "gateway/server.h"
 #include "gateway/version.h"
 
-ABSL_FLAG(std::string, config, "",
-          "Configuration file (JSON). Without it /etc/spicegate/config.json is "
-          "read where it exists, else every setting has its default.");
-ABSL_FLAG(bool, check_config, false,
-          "Read the configuration and all files it names, report the first "
-          "mistake with its path, and exit: 0 for good, 78 for bad.");
+// Described in kUsage.
+ABSL_FLAG(std::string, config, "", "configuration file");
+ABSL_FLAG(bool, check_config, false, "check the configuration and exit");
 
 namespace spicegate {
 namespace {
@@ -74,10 +72,13 @@ int Main() {
   const int signal_fd = BlockSignals();
   SetLogLevel(config->log_level);
   StartLogging(STDERR_FILENO);
-  Server server(*std::move(config));
-  const absl::Status started = server.Start();
-  if (started.ok()) {
-    server.Run(signal_fd);
+  absl::Status started;
+  {
+    Server server(*std::move(config));
+    started = server.Start();
+    if (started.ok()) {
+      server.Run(signal_fd);
+    }
   }
   StopLogging(kLogDeadlineMs);
   if (started.ok()) {
@@ -103,22 +104,36 @@ void AcceptDashes(int argc, char** argv) {
   }
 }
 
+constexpr char kUsage[] =
+    "spicegate: a SPICE gateway, carries viewers to virtual desktops.\n\n"
+    "  spicegate [--config FILE] [--check-config]\n\n"
+    "  --config FILE   configuration (JSON); without it\n"
+    "                  /etc/spicegate/config.json where that exists, else\n"
+    "                  every setting has its default\n"
+    "  --check-config  read the configuration and all files it names, report\n"
+    "                  the first mistake with its path; exits 0 or 78\n"
+    "  --version       print the version\n"
+    "  --help          print this\n\n"
+    "SIGTERM and SIGINT end it once every channel has ended; SIGHUP reads the\n"
+    "consoles file again.\n";
+
+// absl ends --help with 1; everybody else expects 0.
+bool WantsHelp(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--help" || argument == "-h") {
+      return true;
+    }
+  }
+  return false;
+}
+
 void DescribeUsage() {
-  absl::SetProgramUsageMessage(
-      "A SPICE gateway: carries viewers to virtual desktops.\n\n"
-      "  spicegate [--config FILE] [--check-config]\n\n"
-      "SIGTERM and SIGINT end it once every channel has ended; SIGHUP reads "
-      "the consoles file again.");
+  absl::SetProgramUsageMessage(kUsage);
   absl::FlagsUsageConfig usage;
   usage.version_string = [] {
     return std::string("spicegate ") + kVersion + "\n";
   };
-  // --help tells of the flags defined here, not of every library's.
-  const auto is_ours = [](absl::string_view file) {
-    return file.find("gateway/main.cc") != absl::string_view::npos;
-  };
-  usage.contains_helpshort_flags = is_ours;
-  usage.contains_help_flags = is_ours;
   absl::SetFlagsUsageConfig(usage);
 }
 
@@ -126,6 +141,10 @@ void DescribeUsage() {
 }  // namespace spicegate
 
 int main(int argc, char** argv) {
+  if (spicegate::WantsHelp(argc, argv)) {
+    std::fputs(spicegate::kUsage, stdout);
+    return EX_OK;
+  }
   spicegate::DescribeUsage();
   spicegate::AcceptDashes(argc, argv);
   absl::ParseCommandLine(argc, argv);

@@ -10,9 +10,10 @@
 
 #include <algorithm>
 #include <climits>
+#include <functional>
+#include <initializer_list>
 #include <utility>
 
-#include "gateway/base/check.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/log.h"
 #include "gateway/certificate.h"
@@ -65,11 +66,8 @@ TicketVault::Options VaultOptions(const Config& config) {
 }  // namespace
 
 absl::Status CheckConfig(const Config& config) {
-  if (!config.tls.self_signed()) {
-    const auto certificate = LoadCertificateFiles(config.tls);
-    if (!certificate.ok()) {
-      return certificate.status();
-    }
+  if (absl::Status status = CheckCertificateFiles(config); !status.ok()) {
+    return status;
   }
   FileDirectory directory(config.consoles_path, CheckPem);
   if (absl::Status status = directory.Load(); !status.ok()) {
@@ -89,25 +87,21 @@ Server::Server(Config config)
 Server::~Server() { StopWorkers(); }
 
 absl::Status Server::Start() {
-  if (absl::Status status = Probe(); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = LoadConsoles(); !status.ok()) {
-    return status;
-  }
   ListenerSets sets;
-  if (absl::Status status = Listen(&sets); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = LoadCertificate(); !status.ok()) {
-    return status;
-  }
-  RotateLinkKey();
-  if (absl::Status status = StartWorkers(std::move(sets)); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = admin_.Listen(config_.admin); !status.ok()) {
-    return status;
+  // What only one process can have comes first, and the first client last: a
+  // second gateway started by mistake takes nothing from the one that runs.
+  for (const auto& step : std::initializer_list<std::function<absl::Status()>>{
+           [this] { return Probe(); },
+           [this] { return LoadConsoles(); },
+           [this] { return admin_.Listen(config_.admin); },
+           [this, &sets] { return Listen(&sets); },
+           [this] { return LoadCertificate(); },
+           [this] { return MakeLinkKey(); },
+           [this, &sets] { return StartWorkers(std::move(sets)); },
+       }) {
+    if (absl::Status status = step(); !status.ok()) {
+      return status;
+    }
   }
   LogLine(LogLevel::kInfo, "admin_listening").Str("address", admin_.address());
   LogLine(LogLevel::kInfo, "ready")
@@ -193,6 +187,9 @@ absl::Status Server::Listen(ListenerSets* sets) {
   for (const ListenerConfig& listener : config_.listeners) {
     // The first socket settles the port; the others share it.
     std::string address = FormatBindAddress(listener.address);
+    if (absl::Status status = CheckAddressIsFree(address); !status.ok()) {
+      return status;
+    }
     for (size_t i = 0; i < sets->size(); ++i) {
       absl::StatusOr<UniqueFd> fd = ListenTcp(address);
       if (!fd.ok()) {
@@ -307,7 +304,6 @@ void Server::Tick() {
   }
   if (now_ms >= next_key_ms_) {
     RotateLinkKey();
-    PostSettings();
   }
 }
 
@@ -340,10 +336,23 @@ void Server::ReloadConsoles() {
       .Int("consoles_kept", static_cast<int64_t>(consoles_->size()));
 }
 
-void Server::RotateLinkKey() {
+absl::Status Server::MakeLinkKey() {
+  std::shared_ptr<const LinkKey> key = LinkKey::Generate();
+  if (key == nullptr) {
+    return absl::ResourceExhaustedError("no memory for a link key");
+  }
+  settings_.link_key = std::move(key);
   next_key_ms_ = MonotonicMs() + kLinkKeyLifeMs;
-  settings_.link_key = LinkKey::Generate();
-  CHECK(settings_.link_key != nullptr);
+  return absl::OkStatus();
+}
+
+void Server::RotateLinkKey() {
+  if (MakeLinkKey().ok()) {
+    PostSettings();
+    return;
+  }
+  // The old key is as good as it was; the next tick tries again.
+  LogLine(LogLevel::kWarning, "link_key_kept");
 }
 
 void Server::PostSettings() {
@@ -424,10 +433,12 @@ std::string Server::MetricsText() {
   return spicegate::MetricsText(counters(), values);
 }
 
+// The control loop answers, and a worker that broke an invariant has taken the
+// process with it.
 bool Server::Live() { return true; }
 
-absl::Status Server::Ready() {
-  return stopping_ ? absl::UnavailableError("stopping") : absl::OkStatus();
-}
+// The admin address is served from the last step of Start to the first of the
+// stop.
+absl::Status Server::Ready() { return absl::OkStatus(); }
 
 }  // namespace spicegate

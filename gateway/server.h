@@ -80,6 +80,7 @@ class Server final : private AdminServices {
   absl::Status LoadCertificate();
   absl::Status LoadConsoles();
   absl::Status Listen(ListenerSets* sets);
+  absl::Status MakeLinkKey();
   absl::Status StartWorkers(ListenerSets sets);
   void LogProbe() const;
 

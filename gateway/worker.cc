@@ -42,11 +42,10 @@ struct Worker::Engine {
   void StopTurn();
 
   void OnAccept(int fd, const ListenerOptions& listener);
-  DoorContext ContextFor(const ListenerOptions& listener) const;
+  DoorContext ContextFor(const ListenerOptions& listener);
   Task<void> ServeAccepted(Handle opening, DoorContext context);
-  Task<void> ServeHere(Handle opening, ClientLink link, std::string console);
-  void MoveTo(size_t home, Handle opening, ClientLink link,
-              std::string console);
+  Task<void> ServeHere(Handle opening, ClientLink link, TicketClaim ticket);
+  void MoveTo(size_t home, Handle opening, ClientLink link, TicketClaim ticket);
   void Refuse(Handle opening, CloseReason reason, const ClientLink* link,
               const std::string& console);
 
@@ -70,6 +69,7 @@ struct Worker::Engine {
   RefusalLog refusals;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::optional<int64_t> stop_deadline_ms;
+  Timer stop_timer{[](void*) {}, nullptr};  // wakes the loop, no more
 };
 
 Worker::Engine::Engine(Worker* w, UringDriver* d)
@@ -81,15 +81,17 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       timers(d->NowMs()),
       buffers(&counters->relay_buffer_bytes),
       names(&timers,
-            [this](Handle lookup, const std::string& host, uint16_t port) {
+            [this](Handle lookup, const std::string& host, uint16_t port,
+                   int64_t deadline_ms) {
               shared->resolver->Resolve(
-                  host, port, [w = worker, lookup](Addresses addresses) {
+                  host, port, deadline_ms,
+                  [w = worker, lookup](Addresses addresses) {
                     w->Post(ResolvedName{lookup, std::move(addresses)});
                   });
             }),
       openings(static_cast<size_t>(shared->limits.max_links)),
-      registry({&timers, &buffers, counters, &shared->limits}, shared->vault,
-               &openings, &shared->links_open),
+      registry({&timers, &buffers, counters, &shared->limits}, &openings,
+               &shared->links_open),
       opener({driver, &timers, &names, counters, &shared->limits}, &registry,
              &openings, [this](const std::string& console) {
                return settings.targets->Find(console);
@@ -153,9 +155,9 @@ void Worker::Engine::OnAccept(int fd, const ListenerOptions& listener) {
   Spawn(ServeAccepted(opening, ContextFor(listener)));
 }
 
-DoorContext Worker::Engine::ContextFor(const ListenerOptions& listener) const {
+DoorContext Worker::Engine::ContextFor(const ListenerOptions& listener) {
   DoorContext context;
-  context.timers = const_cast<TimerWheel*>(&timers);
+  context.timers = &timers;
   context.counters = counters;
   context.link_key = settings.link_key;
   context.need_secured = listener.need_secured;
@@ -174,9 +176,9 @@ Task<void> Worker::Engine::ServeAccepted(Handle handle, DoorContext context) {
     Refuse(handle, result.refusal, nullptr, "");
     co_return;
   }
-  const std::optional<Grant> grant =
-      shared->vault->Look(result.link->ticket, timers.now_ms());
-  if (!grant.has_value()) {
+  TicketClaim ticket =
+      shared->vault->Claim(result.link->ticket, timers.now_ms());
+  if (!ticket) {
     co_await SendLinkResult(&opening->client, &timers,
                             proto::LinkError::kPermissionDenied);
     Refuse(handle, CloseReason::kBadTicket, &*result.link, "");
@@ -184,16 +186,17 @@ Task<void> Worker::Engine::ServeAccepted(Handle handle, DoorContext context) {
   }
   const size_t home = HomeOf(result.link->ticket, shared->workers.size());
   if (home != static_cast<size_t>(worker->index_)) {
-    MoveTo(home, handle, *std::move(result.link), grant->console);
+    MoveTo(home, handle, *std::move(result.link), std::move(ticket));
     co_return;
   }
-  co_await ServeHere(handle, *std::move(result.link), grant->console);
+  co_await ServeHere(handle, *std::move(result.link), std::move(ticket));
 }
 
 Task<void> Worker::Engine::ServeHere(Handle handle, ClientLink link,
-                                     std::string console) {
+                                     TicketClaim ticket) {
+  const std::string console = ticket.console();
   const std::optional<CloseReason> refusal =
-      co_await opener.Open(handle, link, console);
+      co_await opener.Open(handle, link, std::move(ticket));
   if (refusal.has_value()) {
     Refuse(handle, *refusal, &link, console);
   } else {
@@ -202,13 +205,13 @@ Task<void> Worker::Engine::ServeHere(Handle handle, ClientLink link,
 }
 
 void Worker::Engine::MoveTo(size_t home, Handle handle, ClientLink link,
-                            std::string console) {
+                            TicketClaim ticket) {
   Opening* opening = openings.Get(handle);
   // The gauges of both workers add up to the process's.
   counters->links_open.Add(-1);
   shared->workers[home]->Post(MovedLink{std::move(opening->client),
                                         std::move(opening->client_address),
-                                        std::move(link), std::move(console)});
+                                        std::move(link), std::move(ticket)});
   openings.Remove(handle);
 }
 
@@ -238,10 +241,10 @@ void Worker::Engine::On(MovedLink moved) {
       openings.Add(std::move(moved.client), std::move(moved.client_address));
   CHECK(handle);  // the process's limit is the table's capacity
   if (stop_deadline_ms.has_value()) {
-    Refuse(handle, CloseReason::kShutdown, &moved.link, moved.console);
+    Refuse(handle, CloseReason::kShutdown, &moved.link, moved.ticket.console());
     return;
   }
-  Spawn(ServeHere(handle, std::move(moved.link), std::move(moved.console)));
+  Spawn(ServeHere(handle, std::move(moved.link), std::move(moved.ticket)));
 }
 
 void Worker::Engine::On(ResolvedName resolved) {
@@ -263,6 +266,7 @@ void Worker::Engine::On(StopRequest) {
     return;
   }
   stop_deadline_ms = timers.now_ms() + kStopDeadlineMs;
+  stop_timer.Arm(&timers, *stop_deadline_ms);
   for (const auto& acceptor : acceptors) {
     acceptor->Stop();
   }
@@ -274,6 +278,9 @@ void Worker::Engine::StopTurn() {
   const bool overdue = timers.now_ms() >= *stop_deadline_ms;
   openings.InterruptAll(/*committed_too=*/overdue);
   registry.CloseAll(CloseReason::kShutdown);
+  if (overdue) {
+    registry.GiveUpLingering();
+  }
 }
 
 Worker::Worker(Options options, SharedState* shared)

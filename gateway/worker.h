@@ -63,7 +63,7 @@ struct MovedLink {
   Leg client;
   std::string client_address;
   ClientLink link;
-  std::string console;
+  TicketClaim ticket;
 };
 
 struct ResolvedName {

@@ -60,7 +60,7 @@ absl::StatusOr<std::string> TicketVault::Issue(const std::string& console,
   Shard& shard = ShardOf(digest);
   {
     const std::lock_guard lock(shard.mutex);
-    shard.tickets[digest] = {console, now_ms + options_.first_use_ms, 0};
+    shard.tickets[digest] = {console, now_ms + options_.first_use_ms, 0, false};
   }
   issued_total_.fetch_add(1, std::memory_order_relaxed);
   return ticket;
@@ -77,36 +77,49 @@ bool TicketVault::TakePlace() {
   return false;
 }
 
-std::optional<Grant> TicketVault::Look(const TicketDigest& digest,
-                                       int64_t now_ms) const {
-  const Shard& shard = ShardOf(digest);
+TicketClaim TicketVault::Claim(const TicketDigest& digest, int64_t now_ms) {
+  Shard& shard = ShardOf(digest);
   const std::lock_guard lock(shard.mutex);
   const auto found = shard.tickets.find(digest);
   if (found == shard.tickets.end() || found->second.ExpiredAt(now_ms)) {
-    return std::nullopt;
+    return TicketClaim();
   }
-  return Grant{found->second.console};
+  ++found->second.num_claims;
+  return TicketClaim(this, digest, found->second.console);
 }
 
-bool TicketVault::BeginUse(const TicketDigest& digest) {
+void TicketVault::MarkUsed(const TicketDigest& digest) {
   Shard& shard = ShardOf(digest);
   const std::lock_guard lock(shard.mutex);
   const auto found = shard.tickets.find(digest);
-  if (found == shard.tickets.end()) {
-    return false;
-  }
-  ++found->second.num_uses;
-  return true;
+  CHECK(found != shard.tickets.end() && found->second.num_claims > 0);
+  found->second.used = true;
 }
 
-void TicketVault::EndUse(const TicketDigest& digest) {
+void TicketVault::Release(const TicketDigest& digest) {
   Shard& shard = ShardOf(digest);
   const std::lock_guard lock(shard.mutex);
   const auto found = shard.tickets.find(digest);
-  CHECK(found != shard.tickets.end() && found->second.num_uses > 0);
-  if (--found->second.num_uses == 0) {
+  CHECK(found != shard.tickets.end() && found->second.num_claims > 0);
+  if (--found->second.num_claims == 0 && found->second.used) {
     shard.tickets.erase(found);
     num_tickets_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+TicketClaim& TicketClaim::operator=(TicketClaim&& other) noexcept {
+  Release();
+  vault_ = std::exchange(other.vault_, nullptr);
+  digest_ = other.digest_;
+  console_ = std::move(other.console_);
+  return *this;
+}
+
+void TicketClaim::MarkUsed() { vault_->MarkUsed(digest_); }
+
+void TicketClaim::Release() {
+  if (vault_ != nullptr) {
+    std::exchange(vault_, nullptr)->Release(digest_);
   }
 }
 

@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,9 +45,42 @@ struct TicketDigest {
   }
 };
 
-// What a ticket allows.
-struct Grant {
-  std::string console;
+class TicketVault;
+
+// A valid ticket, held: as long as a claim on it exists the ticket stays valid,
+// for whoever presents it. Moves with the link and the session it is held for.
+class TicketClaim {
+ public:
+  TicketClaim() = default;
+  TicketClaim(TicketClaim&& other) noexcept
+      : vault_(std::exchange(other.vault_, nullptr)),
+        digest_(other.digest_),
+        console_(std::move(other.console_)) {}
+  TicketClaim& operator=(TicketClaim&& other) noexcept;
+  ~TicketClaim() { Release(); }
+
+  // A session of this ticket has begun: from now on the ticket ends with its
+  // last claim. Until then a released ticket can be used again, in its time.
+  void MarkUsed();
+
+  // Gives the claim up early. Harmless when there is none.
+  void Release();
+
+  explicit operator bool() const { return vault_ != nullptr; }
+  const TicketDigest& digest() const { return digest_; }
+  // What the ticket allows.
+  const std::string& console() const { return console_; }
+
+ private:
+  friend class TicketVault;
+
+  TicketClaim(TicketVault* vault, const TicketDigest& digest,
+              std::string console)
+      : vault_(vault), digest_(digest), console_(std::move(console)) {}
+
+  TicketVault* vault_ = nullptr;
+  TicketDigest digest_;
+  std::string console_;
 };
 
 // Any thread, any function. A worker holds a shard's lock for one lookup.
@@ -73,16 +105,10 @@ class TicketVault {
   // look.
   static TicketDigest DigestOf(std::string_view ticket);
 
-  // The grant of a ticket that is fresh and not expired, or in use. Unknown,
-  // expired and malformed tickets are one thing: nothing.
-  std::optional<Grant> Look(const TicketDigest& digest, int64_t now_ms) const;
-
-  // Binds the ticket to one more session. To follow a Look that found it;
-  // false when it went in between (purged, or its last session ended).
-  bool BeginUse(const TicketDigest& digest);
-
-  // Undoes one BeginUse that was true. The last one removes the ticket.
-  void EndUse(const TicketDigest& digest);
+  // A claim on a ticket that is fresh and not expired, or claimed already.
+  // Unknown, expired and malformed tickets are one thing: no claim. The vault
+  // outlives its claims.
+  TicketClaim Claim(const TicketDigest& digest, int64_t now_ms);
 
   // Removes what expired. Call it every few seconds, off the workers.
   void Purge(int64_t now_ms);
@@ -99,10 +125,11 @@ class TicketVault {
   struct Ticket {
     std::string console;
     int64_t expires_ms = 0;
-    int64_t num_uses = 0;
+    int64_t num_claims = 0;
+    bool used = false;
 
     bool ExpiredAt(int64_t now_ms) const {
-      return num_uses == 0 && now_ms >= expires_ms;
+      return num_claims == 0 && now_ms >= expires_ms;
     }
   };
   struct Shard {
@@ -118,6 +145,10 @@ class TicketVault {
     return shards_[digest.bytes[0] % kNumShards];
   }
   bool TakePlace();
+
+  friend class TicketClaim;
+  void MarkUsed(const TicketDigest& digest);
+  void Release(const TicketDigest& digest);
 
   const Options options_;
   std::array<Shard, kNumShards> shards_;

@@ -26,7 +26,7 @@ class TicketVaultTest : public testing::Test {
   }
 
   bool Valid(const TicketDigest& digest, int64_t now_ms) {
-    return vault_.Look(digest, now_ms).has_value();
+    return static_cast<bool>(vault_.Claim(digest, now_ms));
   }
 
   TicketVault vault_{{.first_use_ms = kFirstUseMs, .max_tickets = 5}};
@@ -69,12 +69,12 @@ TEST_F(TicketVaultTest, EveryCharacterIsEquallyLikely) {
   }
 }
 
-TEST_F(TicketVaultTest, ALookFindsTheConsole) {
+TEST_F(TicketVaultTest, AClaimKnowsTheConsole) {
   const TicketDigest one = Issue(0, "vm1");
   const TicketDigest two = Issue(0, "vm2");
-  EXPECT_EQ(vault_.Look(one, 0)->console, "vm1");
-  EXPECT_EQ(vault_.Look(two, 0)->console, "vm2");
-  EXPECT_EQ(vault_.Look(one, 0)->console, "vm1") << "a look is no use";
+  EXPECT_EQ(vault_.Claim(one, 0).console(), "vm1");
+  EXPECT_EQ(vault_.Claim(two, 0).console(), "vm2");
+  EXPECT_EQ(vault_.Claim(one, 0).console(), "vm1") << "a claim is no use";
 }
 
 TEST_F(TicketVaultTest, UnknownAndMalformedTicketsAreNothing) {
@@ -106,36 +106,52 @@ TEST_F(TicketVaultTest, ExpiresWithoutAFirstUse) {
   EXPECT_EQ(vault_.size(), 1U);
   vault_.Purge(1000 + kFirstUseMs);
   EXPECT_EQ(vault_.size(), 0U);
-  EXPECT_FALSE(vault_.BeginUse(digest));
 }
 
 TEST_F(TicketVaultTest, LivesAsLongAsItsSession) {
   const TicketDigest digest = Issue(0);
-  ASSERT_TRUE(vault_.BeginUse(digest));
+  TicketClaim session = vault_.Claim(digest, 0);
+  session.MarkUsed();
   const int64_t much_later = 1'000 * kFirstUseMs;
   vault_.Purge(much_later);
   EXPECT_TRUE(Valid(digest, much_later)) << "a late channel";
-  vault_.EndUse(digest);
-  EXPECT_FALSE(Valid(digest, 1));
+  session.Release();
+  EXPECT_FALSE(session);
+  EXPECT_FALSE(Valid(digest, 1)) << "used up";
   EXPECT_EQ(vault_.size(), 0U);
-  EXPECT_FALSE(vault_.BeginUse(digest)) << "used up";
 }
 
-TEST_F(TicketVaultTest, ItsLastUseEndsIt) {
+TEST_F(TicketVaultTest, ItsLastClaimEndsIt) {
   const TicketDigest digest = Issue(0);
-  ASSERT_TRUE(vault_.BeginUse(digest));
-  ASSERT_TRUE(vault_.BeginUse(digest));  // a reconnect replaces a session
-  vault_.EndUse(digest);
+  TicketClaim session = vault_.Claim(digest, 0);
+  session.MarkUsed();
+  // A reconnect claims it while the old session is ending.
+  TicketClaim reconnect = vault_.Claim(digest, 10 * kFirstUseMs);
+  session = TicketClaim();
   EXPECT_TRUE(Valid(digest, 10 * kFirstUseMs));
-  vault_.EndUse(digest);
-  EXPECT_FALSE(Valid(digest, 10 * kFirstUseMs));
+  const TicketClaim moved = std::move(reconnect);
+  EXPECT_TRUE(Valid(digest, 10 * kFirstUseMs));
+  {
+    const TicketClaim last = TicketClaim();
+    EXPECT_FALSE(last);
+  }
+  EXPECT_EQ(vault_.size(), 1U);
 }
 
-TEST_F(TicketVaultTest, AUseMayBeginAfterExpiryIfTheLookWasInTime) {
+TEST_F(TicketVaultTest, AFailedFirstUseLeavesItAsItWas) {
   const TicketDigest digest = Issue(0);
-  ASSERT_TRUE(Valid(digest, kFirstUseMs - 1));
-  EXPECT_TRUE(vault_.BeginUse(digest));
-  EXPECT_TRUE(Valid(digest, kFirstUseMs + 1));
+  vault_.Claim(digest, 0).Release();
+  EXPECT_TRUE(Valid(digest, kFirstUseMs - 1));
+  EXPECT_FALSE(Valid(digest, kFirstUseMs));
+}
+
+TEST_F(TicketVaultTest, AClaimOutlastsExpiryAndPurge) {
+  const TicketDigest digest = Issue(0);
+  TicketClaim claim = vault_.Claim(digest, kFirstUseMs - 1);
+  ASSERT_TRUE(claim);
+  vault_.Purge(2 * kFirstUseMs);
+  claim.MarkUsed();
+  EXPECT_TRUE(Valid(digest, 2 * kFirstUseMs));
 }
 
 TEST_F(TicketVaultTest, IsBounded) {
@@ -146,16 +162,12 @@ TEST_F(TicketVaultTest, IsBounded) {
   EXPECT_EQ(vault_.Issue("vm1", 10).status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(vault_.issued_total(), 5U);
-  ASSERT_TRUE(vault_.BeginUse(digests[0]));
+  TicketClaim in_use = vault_.Claim(digests[0], 0);
+  in_use.MarkUsed();
   // The others have expired by now and make room; the one in use stays.
   EXPECT_TRUE(vault_.Issue("vm1", 10 * kFirstUseMs).ok());
   EXPECT_EQ(vault_.size(), 2U);
   EXPECT_TRUE(Valid(digests[0], 10 * kFirstUseMs));
-}
-
-TEST_F(TicketVaultTest, AStrayEndOfUseIsABug) {
-  const TicketDigest digest = Issue(0);
-  EXPECT_DEATH(vault_.EndUse(digest), "CHECK|num_uses");
 }
 
 TEST(TicketVaultThreads, CountsStayRight) {
@@ -177,10 +189,9 @@ TEST(TicketVaultThreads, CountsStayRight) {
         if (i % 3 == 0) {
           continue;  // never used, until it is purged
         }
-        const auto grant = vault.Look(digest, i);
-        ASSERT_TRUE(grant && grant->console == std::to_string(t));
-        ASSERT_TRUE(vault.BeginUse(digest));
-        vault.EndUse(digest);
+        TicketClaim claim = vault.Claim(digest, i);
+        ASSERT_TRUE(claim && claim.console() == std::to_string(t));
+        claim.MarkUsed();
         ASSERT_LE(vault.size(), 64U);
       }
     });

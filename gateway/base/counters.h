@@ -34,11 +34,12 @@ inline constexpr size_t kNumChannelTypes = 12;
 
 // How the last rites of a display's server leg went (spice-protocol.md 11.5).
 enum class SafeEnd : uint8_t {
-  kNotNeeded,  // the first message had passed before the end
-  kWaited,     // the leg lingered until the first message came
-  kTimedOut,   // the message did not come by the deadline
+  kNotNeeded,    // the first message had passed before the end
+  kWaited,       // the leg lingered until the first message came
+  kServerEnded,  // the server ended or failed by itself before its message
+  kTimedOut,     // the message did not come by the deadline
 };
-inline constexpr size_t kNumSafeEnds = 3;
+inline constexpr size_t kNumSafeEnds = 4;
 
 enum class TlsLeg : uint8_t { kClient, kServer };
 inline constexpr size_t kNumTlsLegs = 2;

@@ -21,8 +21,9 @@ struct Limits {
   // One TCP or unix connect to the server, name resolution included.
   int64_t server_connect_ms = 3'000;
 
-  // TLS, link and ticket with the server. spice-server makes an RSA key per
-  // link on QEMU's main thread: 6 ms each, ten in a row at session start.
+  // TLS and link with the server; once more for ticket and result. spice-server
+  // makes an RSA key per link on QEMU's main thread: 6 ms each, ten in a row at
+  // session start.
   int64_t server_link_ms = 5'000;
 
   // How long a half-closed channel may stay silent before both legs end.
@@ -31,10 +32,6 @@ struct Limits {
   // A display client that does not send its INIT. spice-server itself waits
   // 30 s; its display link is only made once INIT is here.
   int64_t display_init_ms = 30'000;
-
-  // The server's first display message after INIT; QEMU answers within
-  // milliseconds. When it runs out, the leg is closed unsafely and counted.
-  int64_t display_safe_end_ms = 5'000;
 
   // Client connections of the process, in any state. Each needs two
   // descriptors once it is relayed. 0: as many as RLIMIT_NOFILE has room for,
@@ -78,8 +75,10 @@ inline constexpr int64_t kAcceptPauseMs = 100;
 inline constexpr int kListenBacklog = 1024;
 
 // A display leg whose ticket is already with the server may not be closed,
-// whatever happens, until its first message is here. QEMU's main loop can be
-// stuck for 29 s behind another display.
+// whatever happens, until its first message is here. QEMU answers within
+// milliseconds, but its main loop and display worker can be stuck for 29 s
+// behind another display. Counted from the ticket to INIT, then from INIT to
+// the first message; when it runs out the leg is closed unsafely and counted.
 inline constexpr int64_t kDisplayCommittedMs = 35'000;
 
 // After an error answer: how long the peer may take to read it before the
@@ -87,7 +86,7 @@ inline constexpr int64_t kDisplayCommittedMs = 35'000;
 // the peer lose the answer.
 inline constexpr int64_t kRefusalLingerMs = 1'000;
 
-// From SIGTERM to the last channel's end. Above display_safe_end_ms.
+// From SIGTERM to the end, whatever still lingers.
 inline constexpr int64_t kStopDeadlineMs = 8'000;
 
 // The link key is replaced this often. 1024-bit keys are what SPICE demands;
@@ -104,6 +103,10 @@ inline constexpr int kKeepaliveProbes = 6;
 // viewer that is suspended or stopped in a debugger; spice-server's own
 // patience is ten minutes too.
 inline constexpr unsigned kTcpUserTimeoutMs = 600'000;
+
+// Main links of one ticket under way at once: a viewer and its reconnect. Each
+// costs its QEMU an RSA key and ends the session before it.
+inline constexpr int kMaxMainsOpening = 2;
 
 // Log lines waiting for the writer; more are dropped and counted.
 inline constexpr size_t kMaxQueuedLogLines = 8192;

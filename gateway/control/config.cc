@@ -201,7 +201,6 @@ void ConfigParser::ReadLimits(JsonObjectReader& reader) {
   time_ms("server_link_ms", &out.server_link_ms);
   time_ms("half_close_ms", &out.half_close_ms);
   time_ms("display_init_ms", &out.display_init_ms);
-  time_ms("display_safe_end_ms", &out.display_safe_end_ms);
   reader.Int("max_links", 0, 10'000'000, &out.max_links);
   // 256 ids of each of 11 types are all that the protocol can name.
   reader.Int("max_channels_per_session", 1, 2816,

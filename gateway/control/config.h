@@ -76,7 +76,7 @@ struct Config {
   AdminConfig admin;
   PublicConfig public_address;
   std::string consoles_path = "/etc/spicegate/consoles.json";
-  std::string state_dir = "/var/lib/spicegate";
+  std::string state_dir;  // empty: not given, the gateway chooses one
   TicketConfig tickets;
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;

@@ -67,7 +67,7 @@ TEST(Config, ReadsEveryKey) {
     "log": {"level": "debug"},
     "limits": {"preauth_deadline_ms": 101, "server_connect_ms": 102,
                "server_link_ms": 103, "half_close_ms": 104,
-               "display_init_ms": 105, "display_safe_end_ms": 106,
+               "display_init_ms": 105,
                "max_links": 107, "max_channels_per_session": 108,
                "max_tickets": 109}})");
   EXPECT_EQ(config.workers, 3);
@@ -94,7 +94,6 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.limits.server_link_ms, 103);
   EXPECT_EQ(config.limits.half_close_ms, 104);
   EXPECT_EQ(config.limits.display_init_ms, 105);
-  EXPECT_EQ(config.limits.display_safe_end_ms, 106);
   EXPECT_EQ(config.limits.max_links, 107);
   EXPECT_EQ(config.limits.max_channels_per_session, 108);
   EXPECT_EQ(config.limits.max_tickets, 109);

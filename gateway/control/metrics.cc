@@ -22,7 +22,7 @@ using Workers = std::vector<const WorkerCounters*>;
 using Label = ClientMetric::Label;
 
 constexpr std::array<std::string_view, kNumSafeEnds> kSafeEndNames = {
-    "not_needed", "waited", "timed_out"};
+    "not_needed", "waited", "server_ended", "timed_out"};
 constexpr std::array<std::string_view, kNumTlsLegs> kLegNames = {"client",
                                                                  "server"};
 constexpr std::array<std::string_view, kNumTlsVersions> kVersionNames = {"1.2",
@@ -202,7 +202,7 @@ void AddTls(const Workers& workers, Families* out) {
 void AddResources(const Workers& workers, Families* out) {
   out->Gauge(
       "spicegate_relay_buffer_bytes",
-      "Bytes read from one side of a channel and not yet taken by the other.",
+      "Relay buffers that hold bytes not yet taken, each counted whole.",
       Sum(
           workers, [](auto& w) -> auto& { return w.relay_buffer_bytes; }));
   out->Gauge("spicegate_ops_in_flight", "Kernel operations not yet completed.",
@@ -243,7 +243,7 @@ void AddValues(const ProcessValues& values, Families* out) {
   }
   if (!values.io_features.empty()) {
     out->Begin(MetricType::Gauge, "spicegate_io_feature",
-               "Kernel features, 1 when in use.");
+               "Kernel features, 1 when available.");
     for (const auto& [feature, in_use] : values.io_features) {
       out->Add(in_use ? 1 : 0, {{"feature", feature}});
     }

@@ -60,7 +60,7 @@ TEST_F(MetricsTest, AddsUpTheWorkers) {
   workers_[0].channels_closed[static_cast<size_t>(CloseReason::kReplaced)].Add(
       4);
   workers_[0].tls_connections[1][1][2].Add(9);
-  workers_[0].display_safe_end[2].Add(1);
+  workers_[0].display_safe_end[3].Add(1);
   const std::string text = Text();
   EXPECT_THAT(text, HasSubstr("\nspicegate_links_accepted_total 5\n"));
   EXPECT_THAT(text, HasSubstr("spicegate_channel_bytes_total{channel="

@@ -41,6 +41,9 @@ void CountTls(const TlsStream& tls, WorkerCounters* counters) {
 // Puts TLS on the leg.
 Task<Refusal> Secure(Leg* leg, const DoorContext* context) {
   auto stream = TlsStream::Server(context->tls, std::move(leg->stream));
+  if (stream == nullptr) {
+    co_return CloseReason::kInternal;
+  }
   TlsStream* tls = stream.get();
   leg->stream = std::move(stream);
   const int error = co_await CompleteHandshake(tls, leg->socket.get());

@@ -32,7 +32,9 @@ struct Leg {
   }
   ~Leg() { Release(Socket::End::kFin); }
 
-  explicit operator bool() const { return socket != nullptr; }
+  explicit operator bool() const {
+    return socket != nullptr && stream != nullptr;
+  }
 
   // A plain leg over `fd`, which it owns.
   static Leg Plain(IoDriver* driver, int fd);

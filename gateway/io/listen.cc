@@ -47,7 +47,8 @@ bool SplitHostPort(const std::string& text, std::string* host, int* port) {
   return host->find(':') == std::string::npos;
 }
 
-int BindAndListen(int fd, const SocketAddress& address) {
+// 0 or an errno.
+int Bind(int fd, const SocketAddress& address) {
   const int64_t give_up_ms = MonotonicMs() + kBindRetryMs;
   while (bind(fd, address.get(), address.len) != 0) {
     if (errno != EADDRINUSE || MonotonicMs() > give_up_ms) {
@@ -55,10 +56,11 @@ int BindAndListen(int fd, const SocketAddress& address) {
     }
     usleep(kBindPauseUs);
   }
-  return listen(fd, kListenBacklog) == 0 ? 0 : errno;
+  return 0;
 }
 
-absl::StatusOr<UniqueFd> ListenOn(const SocketAddress& address) {
+absl::StatusOr<UniqueFd> BoundSocket(const SocketAddress& address,
+                                     bool reuse_port) {
   UniqueFd fd(
       socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) {
@@ -67,15 +69,37 @@ absl::StatusOr<UniqueFd> ListenOn(const SocketAddress& address) {
   const int on = 1;
   const int off = 0;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  if (reuse_port) {
+    setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  }
   if (address.family() == AF_INET6) {
     setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
   }
-  if (const int error = BindAndListen(fd.get(), address); error != 0) {
+  if (const int error = Bind(fd.get(), address); error != 0) {
     return absl::UnavailableError("cannot listen on " + AddressText(address) +
                                   ": " + std::strerror(error));
   }
   return fd;
+}
+
+// "HOST:PORT" with "*" for every address.
+absl::StatusOr<SocketAddress> ListenAddress(const std::string& text) {
+  std::string host;
+  int port = 0;
+  if (!SplitHostPort(text, &host, &port)) {
+    return BadAddress(text);
+  }
+  SocketAddress address;
+  if (host == "*") {
+    NumericAddress("::", port, &address);
+    UniqueFd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!probe.valid()) {
+      NumericAddress("0.0.0.0", port, &address);
+    }
+  } else if (!NumericAddress(host, port, &address)) {
+    return BadAddress(text);
+  }
+  return address;
 }
 
 }  // namespace
@@ -169,22 +193,24 @@ std::string PeerText(int fd) {
 }
 
 absl::StatusOr<UniqueFd> ListenTcp(const std::string& address) {
-  std::string host;
-  int port = 0;
-  if (!SplitHostPort(address, &host, &port)) {
-    return BadAddress(address);
+  const absl::StatusOr<SocketAddress> parsed = ListenAddress(address);
+  if (!parsed.ok()) {
+    return parsed.status();
   }
-  SocketAddress parsed;
-  if (host == "*") {
-    NumericAddress("::", port, &parsed);
-    UniqueFd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!probe.valid()) {
-      NumericAddress("0.0.0.0", port, &parsed);
-    }
-  } else if (!NumericAddress(host, port, &parsed)) {
-    return BadAddress(address);
+  absl::StatusOr<UniqueFd> fd = BoundSocket(*parsed, /*reuse_port=*/true);
+  if (fd.ok() && listen(fd->get(), kListenBacklog) != 0) {
+    return absl::UnavailableError("cannot listen on " + address + ": " +
+                                  std::strerror(errno));
   }
-  return ListenOn(parsed);
+  return fd;
+}
+
+absl::Status CheckAddressIsFree(const std::string& address) {
+  const absl::StatusOr<SocketAddress> parsed = ListenAddress(address);
+  if (!parsed.ok()) {
+    return parsed.status();
+  }
+  return BoundSocket(*parsed, /*reuse_port=*/false).status();
 }
 
 void TuneSocket(int fd) {

@@ -9,6 +9,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/base/unique_fd.h"
 
@@ -44,6 +45,11 @@ std::string PeerText(int fd);
 // host "*" is every address, IPv6 and IPv4 alike where there is IPv6. Retries
 // a busy address for two seconds: rings of an ended process let go late.
 absl::StatusOr<UniqueFd> ListenTcp(const std::string& address);
+
+// Fails when somebody listens there already, which SO_REUSEPORT would hide: two
+// gateways on one port would each refuse the other's tickets. The same patience
+// as ListenTcp.
+absl::Status CheckAddressIsFree(const std::string& address);
 
 // Options of a relayed TCP socket (no delay, keepalive, user timeout). No
 // effect on a unix socket.

@@ -46,6 +46,17 @@ TEST(ListenTest, SeveralSocketsShareAPort) {
   EXPECT_EQ(AddressText(LocalAddress(second->get())), address);
 }
 
+TEST(ListenTest, AnAddressWithAListenerIsNotFree) {
+  auto fd = ListenTcp("127.0.0.1:0");
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  const std::string address = AddressText(LocalAddress(fd->get()));
+  const absl::Status taken = CheckAddressIsFree(address);
+  ASSERT_FALSE(taken.ok());
+  EXPECT_NE(std::string(taken.message()).find(address), std::string::npos);
+  fd->Reset();
+  EXPECT_TRUE(CheckAddressIsFree(address).ok());
+}
+
 TEST(ListenTest, AStarIsEveryAddress) {
   const auto fd = ListenTcp("*:0");
   ASSERT_TRUE(fd.ok()) << fd.status();

@@ -92,16 +92,18 @@ bool KernelTlsWorks() {
 }
 
 // Makes the rings of all workers at once. Whether and how the kernel charges
-// them to the limit differs by version and capability, so it is tried.
-bool RingsFit(int64_t num_rings) {
+// them to the limit differs by version and capability, so it is tried. 0 or
+// the errno of the first one that could not be made.
+int MakeRings(int64_t num_rings) {
   std::vector<io_uring> rings(static_cast<size_t>(num_rings));
   size_t made = 0;
+  int error = 0;
   for (io_uring& ring : rings) {
     io_uring_params params{};
     params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
     params.cq_entries = kRingCompletionEntries;
-    if (io_uring_queue_init_params(kRingSubmissionEntries, &ring, &params) !=
-        0) {
+    error = -io_uring_queue_init_params(kRingSubmissionEntries, &ring, &params);
+    if (error != 0) {
       break;
     }
     ++made;
@@ -109,7 +111,7 @@ bool RingsFit(int64_t num_rings) {
   for (size_t i = 0; i < made; ++i) {
     io_uring_queue_exit(&rings[i]);
   }
-  return made == rings.size();
+  return error;
 }
 
 std::string ReasonRefused(int error) {
@@ -119,8 +121,6 @@ std::string ReasonRefused(int error) {
              "allow io_uring_setup in the container's seccomp profile";
     case ENOSYS:
       return "this kernel has no io_uring: Linux 6.1 or newer is needed";
-    case ENOMEM:
-      return "RLIMIT_MEMLOCK is too small for a ring";
     default:
       return std::string("io_uring_setup: ") + std::strerror(error);
   }
@@ -129,8 +129,20 @@ std::string ReasonRefused(int error) {
 absl::Status TooSmall(const char* limit, int64_t have, int64_t need,
                       const char* hint) {
   return absl::FailedPreconditionError(
-      std::string(limit) + " is " + std::to_string(have) + ", at least " +
-      std::to_string(need) + " is needed" + hint);
+      std::string(limit) + " is " +
+      (have < 0 ? std::string("unlimited") : std::to_string(have)) +
+      ", at least " + std::to_string(need) + " is needed" + hint);
+}
+
+// Why rings cannot be made. Lack of memory means the limit on locked memory,
+// which is where the kernel charges them.
+absl::Status RingsRefused(int error, const ProbeReport& report) {
+  if (error == ENOMEM) {
+    return TooSmall("RLIMIT_MEMLOCK", report.memlock_limit_bytes,
+                    report.memlock_needed_bytes,
+                    " (bytes; LimitMEMLOCK=infinity in the unit, ulimit -l)");
+  }
+  return absl::UnavailableError(ReasonRefused(error));
 }
 
 }  // namespace
@@ -171,11 +183,13 @@ absl::Status ProbeIo(const IoNeeds& needs, ProbeReport* report) {
                     "limits.max_links");
   }
 
+  report->memlock_limit_bytes = RaiseLimit(RLIMIT_MEMLOCK);
+  report->memlock_needed_bytes = LockedBytesNeeded(needs);
   io_uring_params params{};
   io_uring ring{};
-  const int error = io_uring_queue_init_params(8, &ring, &params);
+  int error = -io_uring_queue_init_params(8, &ring, &params);
   if (error != 0) {
-    return absl::UnavailableError(ReasonRefused(-error));
+    return RingsRefused(error, *report);
   }
   io_uring_queue_exit(&ring);
   IoFeatures& features = report->features;
@@ -192,12 +206,9 @@ absl::Status ProbeIo(const IoNeeds& needs, ProbeReport* report) {
         "this kernel's io_uring is too old: Linux 6.1 or newer is needed");
   }
 
-  report->memlock_limit_bytes = RaiseLimit(RLIMIT_MEMLOCK);
-  report->memlock_needed_bytes = LockedBytesNeeded(needs);
-  if (!RingsFit(needs.num_workers)) {
-    return TooSmall("RLIMIT_MEMLOCK", report->memlock_limit_bytes,
-                    report->memlock_needed_bytes,
-                    " bytes (LimitMEMLOCK=infinity in the unit, ulimit -l)");
+  error = MakeRings(needs.num_workers);
+  if (error != 0) {
+    return RingsRefused(error, *report);
   }
   return absl::OkStatus();
 }

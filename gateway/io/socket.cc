@@ -53,6 +53,9 @@ void Socket::Connect(const sockaddr* address, socklen_t address_len,
 
 void Socket::Interrupt(int error) {
   DCHECK(error < 0);
+  if (interrupt_ == error) {
+    return;  // waits that began since were cancelled by Wait
+  }
   interrupt_ = error;
   for (const PendingWait& wait : waits_) {
     if (wait.waiter != nullptr) {

@@ -232,7 +232,8 @@ void UringDriver::Wait(int64_t timeout_ms) {
   if (!wake_armed_) {
     ArmWake();
   }
-  Enter(timeout_ms);
+  // What a full ring made us collect early is not in the ring any more.
+  Enter(completions_.empty() ? timeout_ms : 0);
   now_ms_ = MonotonicMs();
 }
 

@@ -22,7 +22,7 @@ Counter* BytesOf(std::array<Counter, kNumChannelTypes>& counters,
 
 // An ordered end says so in TLS as well, as far as the socket takes it.
 void EndLeg(Leg* leg, Socket::End end) {
-  if (end == Socket::End::kFin && leg->stream != nullptr) {
+  if (end == Socket::End::kFin && *leg) {
     leg->stream->ShutdownWrite();
   }
   leg->Release(end);
@@ -63,6 +63,7 @@ void Channel::Start(Handle self, Handle session) {
   if (is_display()) {
     // A message that QEMU refuses crashes it when it comes right behind INIT:
     // what the client says next waits for the server's first message.
+    first_message_ = FirstMessage::kAwaited;
     to_server_.Hold();
     to_client_.set_inspecting(true);
     timer_.Arm(context_.timers,
@@ -77,10 +78,15 @@ void Channel::Start(Handle self, Handle session) {
 }
 
 void Channel::RunAgain() {
-  if (state_ == State::kRelaying) {
+  yielded_ = false;
+  if (state_ == State::kLingering) {
+    ReadAndDrop();
+    return;
+  }
+  if (state_ == State::kRelaying && to_server_.yielded()) {
     to_server_.Run();
   }
-  if (state_ == State::kRelaying) {
+  if (state_ == State::kRelaying && to_client_.yielded()) {
     to_client_.Run();
   }
 }
@@ -88,6 +94,12 @@ void Channel::RunAgain() {
 void Channel::Close(CloseReason reason) {
   if (state_ == State::kRelaying) {
     End(reason, Socket::End::kFin, Socket::End::kFin);
+  }
+}
+
+void Channel::GiveUp() {
+  if (state_ == State::kLingering) {
+    Finish(SafeEnd::kTimedOut);
   }
 }
 
@@ -128,7 +140,7 @@ void Channel::InspectDisplay(std::span<const uint8_t> bytes) {
 }
 
 void Channel::OnFirstDisplayMessage() {
-  first_message_seen_ = true;
+  first_message_ = FirstMessage::kSeen;
   to_client_.set_inspecting(false);
   timer_.Cancel();
   if (to_server_.source_ended() || to_client_.source_ended()) {
@@ -143,15 +155,10 @@ void Channel::OnPumpSourceEnded(Pump* pump) {
     reason_known_ = true;
     server_ended_first_ = server;
   }
-  if (to_server_.held()) {
-    if (!server) {
-      // The client has gone; its end is passed on once that is safe.
-      timer_.Arm(context_.timers, context_.timers->now_ms() +
-                                      context_.limits->display_safe_end_ms);
-    }
-    return;
+  // While a display's first message is awaited its deadline is running.
+  if (!to_server_.held()) {
+    ArmHalfClose();
   }
-  ArmHalfClose();
 }
 
 void Channel::ArmHalfClose() {
@@ -168,27 +175,29 @@ void Channel::OnPumpFinished(Pump* pump) {
         Socket::End::kFin, Socket::End::kFin);
     return;
   }
-  if (server_leg_over && is_display() && !first_message_seen_) {
-    // The server ended before its first message: nothing to wait for.
-    first_message_seen_ = true;
-    to_server_.Unhold();
+  if (server_leg_over && first_message_ == FirstMessage::kAwaited) {
+    first_message_ = FirstMessage::kNeverComes;
+    ArmHalfClose();
+    to_server_.Unhold();  // last: it may end the channel
   }
 }
 
-void Channel::OnPumpFailed(Pump* pump, bool source, int error) {
+void Channel::OnPumpFailed(Pump* pump, bool source, int) {
   const bool client_failed = (pump == &to_server_) == source;
-  if (client_failed) {
-    End(error == -ECANCELED ? CloseReason::kShutdown
-                            : CloseReason::kClientReset,
-        Socket::End::kReset, Socket::End::kReset);
-    return;
+  if (!client_failed && first_message_ == FirstMessage::kAwaited) {
+    first_message_ = FirstMessage::kNeverComes;
   }
-  // A failed leg is past all care.
-  first_message_seen_ = true;
-  End(CloseReason::kServerReset, Socket::End::kReset, Socket::End::kReset);
+  End(client_failed ? CloseReason::kClientReset : CloseReason::kServerReset,
+      Socket::End::kReset, Socket::End::kReset);
 }
 
-void Channel::OnPumpYielded(Pump*) { owner_->OnChannelYielded(this); }
+void Channel::OnPumpYielded(Pump*) { Yield(); }
+
+void Channel::Yield() {
+  if (!std::exchange(yielded_, true)) {
+    owner_->OnChannelYielded(this);
+  }
+}
 
 void Channel::End(CloseReason reason, Socket::End client_end,
                   Socket::End server_end) {
@@ -196,40 +205,43 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   state_ = State::kLingering;
   reason_ = reason;
   server_end_ = server_end;
-  timer_.Cancel();
   to_server_.Stop();
   to_client_.Stop();
   EndLeg(&client_, client_end);
   owner_->OnChannelClosing(this, reason);
-  if (is_display() && !first_message_seen_) {
-    Linger();
-  } else {
-    Finish(SafeEnd::kNotNeeded);
+  switch (first_message_) {
+    case FirstMessage::kAwaited:
+      ReadAndDrop();  // until its deadline, which has been running since Start
+      break;
+    case FirstMessage::kSeen:
+      Finish(SafeEnd::kNotNeeded);
+      break;
+    case FirstMessage::kNeverComes:
+      Finish(SafeEnd::kServerEnded);
+      break;
   }
-}
-
-void Channel::Linger() {
-  timer_.Arm(context_.timers,
-             context_.timers->now_ms() + context_.limits->display_safe_end_ms);
-  ReadAndDrop();
 }
 
 void Channel::ReadAndDrop() {
   std::array<uint8_t, 4096> dropped;
-  // A hostile server may claim an endless first message: others get their turn.
   for (size_t total = 0; total < kPumpQuantumBytes;) {
     const ssize_t n = server_.stream->Read(dropped);
     if (n == -EAGAIN) {
-      break;
+      server_.socket->Wait(Ready::kReadable, this);
+      return;
     }
-    if (n <= 0 ||
-        EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
+    if (n <= 0) {
+      Finish(SafeEnd::kServerEnded);
+      return;
+    }
+    if (EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
       Finish(SafeEnd::kWaited);
       return;
     }
     total += static_cast<size_t>(n);
   }
-  server_.socket->Wait(Ready::kReadable, this);
+  // A hostile server may claim an endless first message: others get their turn.
+  Yield();
 }
 
 bool Channel::EndsMessage(std::span<const uint8_t> bytes) {
@@ -279,18 +291,16 @@ void Channel::OnTimer() {
 }
 
 void Channel::OnFirstMessageOverdue() {
-  // A server that has ended is past care; one that only stays silent has had
-  // its time.
-  first_message_seen_ = to_client_.source_ended();
   CloseReason reason = CloseReason::kServerTimeout;
   if (reason_known_) {
     reason = server_ended_first_ ? CloseReason::kHalfCloseTimeout
                                  : CloseReason::kClientClosed;
   }
-  End(reason, Socket::End::kFin, Socket::End::kFin);
-  if (state_ == State::kLingering) {
-    Finish(SafeEnd::kTimedOut);
+  if (to_client_.source_ended()) {
+    first_message_ = FirstMessage::kNeverComes;
   }
+  End(reason, Socket::End::kFin, Socket::End::kFin);
+  GiveUp();
 }
 
 }  // namespace spicegate

@@ -84,6 +84,9 @@ class Channel final : private PumpOwner, private Waiter {
   // ending already.
   void Close(CloseReason reason);
 
+  // Ends a lingering channel now, unsafely: the process has no more time.
+  void GiveUp();
+
   proto::ChannelKey key() const { return key_; }
   Handle handle() const { return self_; }
   Handle session() const { return session_; }
@@ -93,6 +96,14 @@ class Channel final : private PumpOwner, private Waiter {
 
  private:
   enum class State : uint8_t { kRelaying, kLingering, kEnded };
+
+  // The server's first display message. Other channels are kSeen from the
+  // start: their legs may be closed at any time.
+  enum class FirstMessage : uint8_t {
+    kAwaited,  // closing the server's leg would crash QEMU
+    kSeen,
+    kNeverComes,  // the server ended or failed without it
+  };
 
   // The server's INIT, which may come in pieces. A longer body than INIT's is
   // cut: the parser reads the front.
@@ -122,7 +133,7 @@ class Channel final : private PumpOwner, private Waiter {
   void OnFirstMessageOverdue();
   void ArmHalfClose();
   void End(CloseReason reason, Socket::End client_end, Socket::End server_end);
-  void Linger();
+  void Yield();
   void ReadAndDrop();
   void Finish(SafeEnd outcome);
   void OnTimer();
@@ -145,9 +156,10 @@ class Channel final : private PumpOwner, private Waiter {
   State state_ = State::kRelaying;
   CloseReason reason_ = CloseReason::kInternal;
   Socket::End server_end_ = Socket::End::kFin;
-  bool first_message_seen_ = false;
+  FirstMessage first_message_ = FirstMessage::kSeen;
   bool server_ended_first_ = false;
   bool reason_known_ = false;
+  bool yielded_ = false;
 };
 
 }  // namespace spicegate

@@ -10,8 +10,10 @@ namespace spicegate {
 
 void Pump::Run() {
   turn_bytes_ = 0;
+  yielded_ = false;
   while (state_ == State::kRunning) {
     if (turn_bytes_ >= kPumpQuantumBytes) {
+      yielded_ = true;
       owner_->OnPumpYielded(this);
       return;
     }

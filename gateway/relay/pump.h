@@ -56,6 +56,8 @@ class Pump final : private Waiter {
   // Lets them go, and runs.
   void Unhold();
   bool held() const { return held_; }
+  // The quantum was used up: the owner owes a Run.
+  bool yielded() const { return yielded_; }
 
   // Starts or ends the calls of OnPumpBytes.
   void set_inspecting(bool inspecting) { inspecting_ = inspecting; }
@@ -95,6 +97,7 @@ class Pump final : private Waiter {
   bool source_ended_ = false;
   bool held_ = false;
   bool inspecting_ = false;
+  bool yielded_ = false;
 };
 
 }  // namespace spicegate

@@ -23,7 +23,8 @@ class NameLookup {
  public:
   // `ask` hands a question to the resolver, which sees to it that Deliver is
   // called on this thread with the same handle.
-  using Ask = std::function<void(Handle, const std::string&, uint16_t)>;
+  using Ask = std::function<void(Handle lookup, const std::string& host,
+                                 uint16_t port, int64_t deadline_ms)>;
 
   NameLookup(TimerWheel* timers, Ask ask)
       : timers_(timers), ask_(std::move(ask)), waiting_(kMaxWaiting) {}
@@ -69,7 +70,7 @@ class NameLookup::Answer {
       return false;
     }
     timer_.Arm(lookup_->timers_, deadline_ms_);
-    lookup_->ask_(handle_, host_, port_);
+    lookup_->ask_(handle_, host_, port_, deadline_ms_);
     return true;
   }
   Addresses await_resume() { return std::move(addresses_); }

@@ -3,9 +3,12 @@
 
 #include <netdb.h>
 
+#include <algorithm>
 #include <cstring>
 #include <thread>
 #include <utility>
+
+#include "gateway/base/clock.h"
 
 namespace spicegate {
 namespace {
@@ -44,15 +47,26 @@ void Resolver::Stop() {
     const std::lock_guard lock(state_->mutex);
     state_->stopping = true;
     state_->queue.clear();
+    state_->requests.clear();
   }
   state_->wake.notify_all();
 }
 
-void Resolver::Resolve(std::string host, uint16_t port, Done done) {
+void Resolver::Resolve(const std::string& host, uint16_t port,
+                       int64_t deadline_ms, Done done) {
+  const Name name(host, port);
   {
     const std::lock_guard lock(state_->mutex);
-    if (state_->queue.size() < kMaxQueued && !state_->stopping) {
-      state_->queue.push_back({std::move(host), port, std::move(done)});
+    const bool known = state_->requests.contains(name);
+    if (!state_->stopping &&
+        (known || state_->requests.size() < kMaxQueuedNames)) {
+      Request& request = state_->requests[name];
+      request.deadline_ms = std::max(request.deadline_ms, deadline_ms);
+      request.waiting.push_back(std::move(done));
+      if (known) {
+        return;
+      }
+      state_->queue.push_back(name);
       done = nullptr;
     }
   }
@@ -71,13 +85,20 @@ void Resolver::Work(const std::shared_ptr<State>& state) {
     if (state->stopping) {
       return;
     }
-    const Request request = std::move(state->queue.front());
+    const Name name = std::move(state->queue.front());
     state->queue.pop_front();
-    lock.unlock();
-    Addresses addresses = LookUp(request.host, request.port);
-    lock.lock();
-    if (!state->stopping) {
-      request.done(std::move(addresses));
+    Addresses addresses;
+    if (state->requests[name].deadline_ms > MonotonicMs()) {
+      lock.unlock();
+      addresses = LookUp(name.first, name.second);
+      lock.lock();
+    }
+    // Taken only now: who asks meanwhile shares the answer. Empty when stopped.
+    const auto request = state->requests.extract(name);
+    if (!request.empty()) {
+      for (const Done& done : request.mapped().waiting) {
+        done(addresses);
+      }
     }
   }
 }

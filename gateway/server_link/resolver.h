@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/io/listen.h"
@@ -38,24 +40,30 @@ class Resolver {
   // way, which a dead name server can hold for a minute.
   void Stop();
 
-  // Any thread; never blocks. Beyond kMaxQueued requests `done` is called at
+  // Any thread; never blocks. A request that nobody waits for any more at
+  // `deadline_ms` (MonotonicMs) is dropped before it is looked up; requests for
+  // the same name share one look-up. Beyond kMaxQueuedNames `done` is called at
   // once with nothing.
-  void Resolve(std::string host, uint16_t port, Done done);
+  void Resolve(const std::string& host, uint16_t port, int64_t deadline_ms,
+               Done done);
 
-  static constexpr size_t kMaxQueued = 4096;
+  static constexpr size_t kMaxQueuedNames = 4096;
 
  private:
+  using Name = std::pair<std::string, uint16_t>;
+
+  // Everybody who waits for one name.
   struct Request {
-    std::string host;
-    uint16_t port = 0;
-    Done done;
+    int64_t deadline_ms = 0;  // the latest of them
+    std::vector<Done> waiting;
   };
 
   // Shared with the threads, which may outlive the resolver in a look-up.
   struct State {
     std::mutex mutex;
     std::condition_variable wake;
-    std::deque<Request> queue;
+    std::deque<Name> queue;  // names to look up, oldest first
+    std::map<Name, Request> requests;
     bool stopping = false;
   };
 

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "gateway/base/clock.h"
 #include "gateway/base/task.h"
 #include "gateway/server_link/name_lookup.h"
 
@@ -17,9 +19,10 @@ namespace {
 
 Addresses ResolveNow(Resolver* resolver, const std::string& host) {
   std::promise<Addresses> answer;
-  resolver->Resolve(host, 5900, [&answer](Addresses addresses) {
-    answer.set_value(std::move(addresses));
-  });
+  resolver->Resolve(host, 5900, MonotonicMs() + 60'000,
+                    [&answer](Addresses addresses) {
+                      answer.set_value(std::move(addresses));
+                    });
   return answer.get_future().get();
 }
 
@@ -42,12 +45,38 @@ TEST(ResolverTest, AfterStopNobodyIsCalledFromAThread) {
   Resolver resolver;
   resolver.Stop();
   bool called = false;
-  resolver.Resolve("localhost", 1, [&called](Addresses addresses) {
-    called = true;
-    EXPECT_TRUE(addresses.empty());
-  });
+  resolver.Resolve("localhost", 1, MonotonicMs() + 60'000,
+                   [&called](Addresses addresses) {
+                     called = true;
+                     EXPECT_TRUE(addresses.empty());
+                   });
   // At once, by the caller itself.
   EXPECT_TRUE(called);
+}
+
+TEST(ResolverTest, AStaleRequestIsNotLookedUp) {
+  Resolver resolver(/*num_threads=*/1);
+  std::promise<Addresses> answer;
+  resolver.Resolve("localhost", 5900, MonotonicMs() - 1,
+                   [&answer](Addresses addresses) {
+                     answer.set_value(std::move(addresses));
+                   });
+  EXPECT_TRUE(answer.get_future().get().empty());
+}
+
+TEST(ResolverTest, EverybodyWhoAsksIsAnswered) {
+  Resolver resolver(/*num_threads=*/2);
+  constexpr int kAskers = 100;
+  std::vector<std::promise<Addresses>> answers(kAskers);
+  for (std::promise<Addresses>& answer : answers) {
+    resolver.Resolve("localhost", 5900, MonotonicMs() + 60'000,
+                     [&answer](Addresses addresses) {
+                       answer.set_value(std::move(addresses));
+                     });
+  }
+  for (std::promise<Addresses>& answer : answers) {
+    EXPECT_FALSE(answer.get_future().get().empty());
+  }
 }
 
 class NameLookupTest : public testing::Test {
@@ -59,8 +88,8 @@ class NameLookupTest : public testing::Test {
   TimerWheel timers_{0};
   Handle asked_;
   std::string asked_host_;
-  NameLookup lookup_{&timers_,
-                     [this](Handle handle, const std::string& host, uint16_t) {
+  NameLookup lookup_{&timers_, [this](Handle handle, const std::string& host,
+                                      uint16_t, int64_t) {
                        asked_ = handle;
                        asked_host_ = host;
                      }};

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "gateway/base/close_reason.h"
 #include "gateway/base/counters.h"
@@ -66,9 +67,11 @@ class ServerLink {
   // Connects and links, up to the server's reply. Once.
   Task<Failure> Open(ServerLinkRequest request);
 
-  // Presents the console's ticket and reads the result, within `timeout_ms`.
-  // After a refusal result() tells the server's code.
-  Task<Failure> Authenticate(int64_t timeout_ms);
+  // Presents the console's ticket and reads the result, then sends
+  // `first_message`, all within `timeout_ms`. After a refusal result() tells
+  // the server's code.
+  Task<Failure> Authenticate(int64_t timeout_ms,
+                             std::span<const uint8_t> first_message);
 
   proto::LinkError result() const { return result_; }
 
@@ -83,6 +86,7 @@ class ServerLink {
   Task<Failure> Secure();
   Task<Failure> Link(const ServerLinkRequest* request);
   Task<Failure> ReadReply();
+  Task<Failure> ReadResult();
 
   const ServerLinkContext context_;
   const ConsoleTarget target_;

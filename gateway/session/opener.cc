@@ -55,6 +55,34 @@ class ListedOpening {
   const Handle opening_;
 };
 
+// Counts a main link as long as it is under way.
+class OpeningMain {
+ public:
+  // `ticket` is null for other channels: nothing is counted.
+  OpeningMain(SessionRegistry* registry, const TicketClaim* ticket)
+      : registry_(registry), wanted_(ticket != nullptr) {
+    if (wanted_) {
+      digest_ = ticket->digest();
+      counted_ = registry_->AddOpeningMain(digest_);
+    }
+  }
+  ~OpeningMain() {
+    if (counted_) {
+      registry_->RemoveOpeningMain(digest_);
+    }
+  }
+  OpeningMain(const OpeningMain&) = delete;
+  OpeningMain& operator=(const OpeningMain&) = delete;
+
+  bool refused() const { return wanted_ && !counted_; }
+
+ private:
+  SessionRegistry* const registry_;
+  const bool wanted_;
+  bool counted_ = false;
+  TicketDigest digest_;
+};
+
 Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
                           std::span<uint8_t> message) {
   const size_t header_len = proto::DataHeaderLen(kind);
@@ -74,14 +102,20 @@ Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
 
 Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
                                                      ClientLink link,
-                                                     std::string console) {
+                                                     TicketClaim ticket) {
   Opening* opening = openings_->Get(handle);
   Place place;
-  Refusal refusal = co_await FindPlace(opening, &link, &console, &place);
+  Refusal refusal = co_await FindPlace(opening, &link, &ticket, &place);
   if (refusal.has_value()) {
     co_return refusal;
   }
   const ListedOpening listed(registry_, place.session, handle);
+  const OpeningMain main(
+      registry_, link.channel.type == ChannelType::kMain ? &ticket : nullptr);
+  if (main.refused()) {
+    co_return CloseReason::kTooManyChannels;
+  }
+  place.ticket = std::move(ticket);
   ServerLink server(server_, place.target);
   opening->server = server.leg();
   ServerLinkRequest request;
@@ -109,12 +143,13 @@ bool ChannelOpener::IsAlive(Handle handle) {
   return session != nullptr && !session->ending.has_value();
 }
 
-Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(
-    Opening* opening, const ClientLink* link, const std::string* console,
-    Place* place) {
+Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(Opening* opening,
+                                                      const ClientLink* link,
+                                                      const TicketClaim* ticket,
+                                                      Place* place) {
   const bool is_main = link->channel.type == ChannelType::kMain;
   if (is_main && link->connection_id == 0) {
-    std::optional<ConsoleTarget> target = find_target_(*console);
+    std::optional<ConsoleTarget> target = find_target_(ticket->console());
     if (!target.has_value()) {
       co_return CloseReason::kConsoleUnknown;
     }
@@ -144,10 +179,10 @@ Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(
 
 Task<ChannelOpener::Refusal> ChannelOpener::OpenPlain(Opening* opening,
                                                       const ClientLink* link,
-                                                      const Place* place,
+                                                      Place* place,
                                                       ServerLink* server) {
   Refusal refusal =
-      co_await server->Authenticate(server_.limits->server_link_ms);
+      co_await server->Authenticate(server_.limits->server_link_ms, {});
   if (refusal.has_value()) {
     // What the server says about the channel is the client's to know; what it
     // says about its own ticket is not.
@@ -163,12 +198,13 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenPlain(Opening* opening,
   if (error != 0) {
     co_return ClientReason(error);
   }
-  co_return Join(opening, link, place, server, /*bytes_sent=*/0);
+  Join(opening, link, place, server, /*bytes_sent=*/0);
+  co_return std::nullopt;
 }
 
 Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
                                                         const ClientLink* link,
-                                                        const Place* place,
+                                                        Place* place,
                                                         ServerLink* server) {
   // The server lives and has the channel; its ticket stays here until the
   // client's INIT has come whole, since from the ticket on the display must be
@@ -196,18 +232,14 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
     co_return CloseReason::kSessionOver;
   }
   opening->committed = true;
-  const Refusal refusal = co_await server->Authenticate(kDisplayCommittedMs);
+  const Refusal refusal =
+      co_await server->Authenticate(kDisplayCommittedMs, init);
   if (refusal.has_value()) {
     CountIfGivenUp(*refusal);
     co_return refusal;
   }
-  // A record of its own: over TLS QEMU overlooks a message that came together
-  // with the ticket.
-  error = co_await WriteAll(server->leg(), init);
-  if (error != 0) {
-    co_return CloseReason::kServerGone;
-  }
-  co_return Join(opening, link, place, server, init.size());
+  Join(opening, link, place, server, init.size());
+  co_return std::nullopt;
 }
 
 void ChannelOpener::CountIfGivenUp(CloseReason refusal) {
@@ -219,24 +251,17 @@ void ChannelOpener::CountIfGivenUp(CloseReason refusal) {
   }
 }
 
-ChannelOpener::Refusal ChannelOpener::Join(Opening* opening,
-                                           const ClientLink* link,
-                                           const Place* place,
-                                           ServerLink* server,
-                                           size_t bytes_sent) {
+void ChannelOpener::Join(Opening* opening, const ClientLink* link, Place* place,
+                         ServerLink* server, size_t bytes_sent) {
   Handle session = place->session;
   if (link->channel.type == ChannelType::kMain) {
-    session = registry_->BeginSession(link->ticket, place->target,
+    session = registry_->BeginSession(std::move(place->ticket), place->target,
                                       opening->client_address);
-    if (!session) {
-      return CloseReason::kBadTicket;
-    }
   }
   opening->server = nullptr;
   registry_->AddChannel(session, link->channel, link->header_kind,
                         std::move(opening->client), server->TakeLeg(),
                         bytes_sent);
-  return std::nullopt;
 }
 
 }  // namespace spicegate

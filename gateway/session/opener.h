@@ -37,13 +37,13 @@ class ChannelOpener {
   ChannelOpener(const ChannelOpener&) = delete;
   ChannelOpener& operator=(const ChannelOpener&) = delete;
 
-  // Opens the channel that `link` asks for, for a ticket that grants
-  // `console`. Nothing: it is relayed, or ended on its server's account. A
+  // Opens the channel that `link` asks for, with the claim on its ticket.
+  // Nothing: it is relayed, or ended on its server's account. A
   // reason: refused; the client has been told what it should know, and its leg
   // is still in the opening. A fault of the server's is never told as a
   // result: viewers would ask their user for another password.
   Task<std::optional<CloseReason>> Open(Handle opening, ClientLink link,
-                                        std::string console);
+                                        TicketClaim ticket);
 
  private:
   using Refusal = std::optional<CloseReason>;
@@ -52,20 +52,21 @@ class ChannelOpener {
   struct Place {
     Handle session;  // null: a new one begins
     ConsoleTarget target;
+    TicketClaim ticket;
   };
 
   Task<Refusal> FindPlace(Opening* opening, const ClientLink* link,
-                          const std::string* console, Place* place);
+                          const TicketClaim* ticket, Place* place);
   Task<Refusal> OpenPlain(Opening* opening, const ClientLink* link,
-                          const Place* place, ServerLink* server);
+                          Place* place, ServerLink* server);
   Task<Refusal> OpenDisplay(Opening* opening, const ClientLink* link,
-                            const Place* place, ServerLink* server);
+                            Place* place, ServerLink* server);
   // The session exists and its main channel has not ended.
   bool IsAlive(Handle session);
   // Counts a committed display whose server did not answer in time.
   void CountIfGivenUp(CloseReason refusal);
-  Refusal Join(Opening* opening, const ClientLink* link, const Place* place,
-               ServerLink* server, size_t bytes_sent);
+  void Join(Opening* opening, const ClientLink* link, Place* place,
+            ServerLink* server, size_t bytes_sent);
 
   const ServerLinkContext server_;
   SessionRegistry* const registry_;

@@ -77,7 +77,7 @@ class OpenerTest : public testing::Test {
     registry_.CloseAll(CloseReason::kShutdown);
     Run();
     // Displays that still linger, links that still wait.
-    RunFor(kDisplayCommittedMs + limits_.display_init_ms);
+    RunFor(2 * kDisplayCommittedMs + limits_.display_init_ms);
     openings_.InterruptAll(/*committed_too=*/true);
     Run();
     EXPECT_TRUE(registry_.done());
@@ -102,7 +102,9 @@ class OpenerTest : public testing::Test {
   }
 
   Task<void> Serve(Client* client, ClientLink link) {
-    client->refusal = co_await opener_.Open(client->opening, link, "vm");
+    TicketClaim ticket = vault_.Claim(link.ticket, driver_.NowMs());
+    client->refusal =
+        co_await opener_.Open(client->opening, link, std::move(ticket));
     client->done = true;
     if (Opening* opening = openings_.Get(client->opening)) {
       if (opening->client) {
@@ -178,10 +180,11 @@ class OpenerTest : public testing::Test {
   BufferPool buffers_{&counters_.relay_buffer_bytes};
   TicketVault vault_{TicketVault::Options{}};
   std::atomic<int64_t> links_open_{0};
-  NameLookup names_{&timers_, [](Handle, const std::string&, uint16_t) {}};
+  NameLookup names_{&timers_,
+                    [](Handle, const std::string&, uint16_t, int64_t) {}};
   OpeningTable openings_{64};
   SessionRegistry registry_{{&timers_, &buffers_, &counters_, &limits_},
-                            &vault_,
+
                             &openings_,
                             &links_open_};
   ConsoleTarget target_;
@@ -384,7 +387,7 @@ TEST_F(OpenerTest, EndingMainEndsTheSessionAndItsTicket) {
   SimPeer server = AnswerLink();
   AnswerTicket(&server, LinkError::kOk);
   const TicketDigest digest = TicketVault::DigestOf(ticket_text_);
-  EXPECT_TRUE(vault_.Look(digest, driver_.NowMs()).has_value());
+  EXPECT_TRUE(vault_.Claim(digest, driver_.NowMs()));
   main_server_.Reset();
   Run();
   bool ended = false;
@@ -392,7 +395,7 @@ TEST_F(OpenerTest, EndingMainEndsTheSessionAndItsTicket) {
   EXPECT_TRUE(ended);
   server.ReadAll(&ended);
   EXPECT_TRUE(ended);
-  EXPECT_FALSE(vault_.Look(digest, driver_.NowMs()).has_value());
+  EXPECT_FALSE(vault_.Claim(digest, driver_.NowMs()));
   EXPECT_EQ(counters_.sessions_open.value(), 0);
   EXPECT_EQ(links_open_.load(), 0);
 }
@@ -411,8 +414,57 @@ TEST_F(OpenerTest, ASecondMainReplacesTheSession) {
       counters_.channels_closed[static_cast<size_t>(CloseReason::kReplaced)]
           .value(),
       1);
-  EXPECT_TRUE(vault_.Look(TicketVault::DigestOf(ticket_text_), driver_.NowMs())
-                  .has_value());
+  EXPECT_TRUE(
+      vault_.Claim(TicketVault::DigestOf(ticket_text_), driver_.NowMs()));
+}
+
+TEST_F(OpenerTest, AServerThatDropsTheOldMainFirstDoesNotEndTheTicket) {
+  OpenMain();
+  Client* old = main_;
+  SimPeer old_server = std::move(main_server_);
+  // As spice-server has it: the old session goes while the new main's result
+  // is on its way.
+  Client* client = Open(ChannelType::kMain, 0);
+  SimPeer server = AnswerLink();
+  old_server.Close();
+  Run();
+  old->peer.Close();
+  Run();
+  EXPECT_EQ(counters_.sessions_open.value(), 0);
+  AnswerTicket(&server, LinkError::kOk);
+  EXPECT_EQ(client->peer.ReadAll(), Result(LinkError::kOk));
+  EXPECT_EQ(counters_.sessions_open.value(), 1);
+  EXPECT_EQ(
+      counters_.channels_closed[static_cast<size_t>(CloseReason::kReplaced)]
+          .value(),
+      1);
+}
+
+TEST_F(OpenerTest, AFailedFirstUseLeavesTheTicketValid) {
+  Client* client = Open(ChannelType::kMain, 0);
+  network_.AcceptPeer(listener_).Close();
+  Run();
+  EXPECT_EQ(client->refusal, CloseReason::kServerGone);
+  OpenMain();
+}
+
+TEST_F(OpenerTest, ATicketMayExpireWhileItsServerIsSlow) {
+  limits_.server_link_ms = 200'000;
+  Client* client = Open(ChannelType::kMain, 0);
+  SimPeer server = AnswerLink();
+  RunFor(100'000);  // the ticket was good for 60 s
+  vault_.Purge(driver_.NowMs());
+  AnswerTicket(&server, LinkError::kOk);
+  EXPECT_EQ(client->peer.ReadAll(), Result(LinkError::kOk));
+  EXPECT_EQ(counters_.sessions_open.value(), 1);
+}
+
+TEST_F(OpenerTest, MainLinksUnderWayAreBounded) {
+  Open(ChannelType::kMain, 0);
+  Open(ChannelType::kMain, 0);
+  Client* third = Open(ChannelType::kMain, 0);
+  EXPECT_EQ(third->refusal, CloseReason::kTooManyChannels);
+  EXPECT_EQ(third->peer.ReadAll(), "");
 }
 
 TEST_F(OpenerTest, TheNumberOfChannelsIsBounded) {

@@ -20,11 +20,10 @@ size_t IndexOf(const Channel& channel) {
 
 }  // namespace
 
-SessionRegistry::SessionRegistry(const RelayContext& relay, TicketVault* vault,
+SessionRegistry::SessionRegistry(const RelayContext& relay,
                                  OpeningTable* openings,
                                  std::atomic<int64_t>* links_open)
     : relay_(relay),
-      vault_(vault),
       openings_(openings),
       links_open_(links_open),
       sessions_(kMaxSessions),
@@ -32,29 +31,42 @@ SessionRegistry::SessionRegistry(const RelayContext& relay, TicketVault* vault,
 
 SessionRegistry::~SessionRegistry() { CHECK(channels_.size() == 0); }
 
-Handle SessionRegistry::BeginSession(const TicketDigest& ticket,
-                                     ConsoleTarget target,
+Handle SessionRegistry::BeginSession(TicketClaim ticket, ConsoleTarget target,
                                      const std::string& client) {
-  // Before the old session lets go of the ticket, so that a reconnect finds it
-  // alive.
-  if (!vault_->BeginUse(ticket)) {
-    return Handle{};
-  }
-  if (const auto old = by_ticket_.find(ticket); old != by_ticket_.end()) {
+  const TicketDigest digest = ticket.digest();
+  if (const auto old = by_ticket_.find(digest); old != by_ticket_.end()) {
     const Handle replaced = old->second;
     EndSession(replaced, CloseReason::kReplaced);
   }
   const Handle handle = sessions_.Emplace();
   CHECK(handle);
   Session* session = sessions_.Get(handle);
-  session->ticket = ticket;
+  ticket.MarkUsed();
+  session->ticket = std::move(ticket);
   session->target = std::move(target);
   session->client = client;
   session->started_ms = relay_.timers->now_ms();
-  by_ticket_.emplace(ticket, handle);
+  by_ticket_.emplace(digest, handle);
   relay_.counters->sessions_opened.Add(1);
   relay_.counters->sessions_open.Add(1);
   return handle;
+}
+
+bool SessionRegistry::AddOpeningMain(const TicketDigest& ticket) {
+  int& num = mains_opening_[ticket];
+  if (num == kMaxMainsOpening) {
+    return false;
+  }
+  ++num;
+  return true;
+}
+
+void SessionRegistry::RemoveOpeningMain(const TicketDigest& ticket) {
+  const auto found = mains_opening_.find(ticket);
+  CHECK(found != mains_opening_.end() && found->second > 0);
+  if (--found->second == 0) {
+    mains_opening_.erase(found);
+  }
 }
 
 Handle SessionRegistry::FindSession(const TicketDigest& ticket,
@@ -112,6 +124,12 @@ void SessionRegistry::CloseAll(CloseReason reason) {
   }
 }
 
+void SessionRegistry::GiveUpLingering() {
+  for (const Handle handle : channels_.Handles()) {
+    channels_.Get(handle)->GiveUp();
+  }
+}
+
 void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
   if (Session* session = sessions_.Get(channel->session())) {
     session->connection_id = session_id;
@@ -119,13 +137,25 @@ void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
 }
 
 void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
-  relay_.counters->channels_closed[static_cast<size_t>(reason)].Add(1);
   relay_.counters->links_open.Add(-1);
   links_open_->fetch_sub(1, std::memory_order_relaxed);
-  Session* session = sessions_.Get(channel->session());
+  const Session* session = sessions_.Get(channel->session());
   if (session != nullptr && session->main == channel->handle()) {
+    reason = SessionReason(*session, reason);
     EndSession(channel->session(), reason);
   }
+  relay_.counters->channels_closed[static_cast<size_t>(reason)].Add(1);
+}
+
+CloseReason SessionRegistry::SessionReason(const Session& session,
+                                           CloseReason reason) const {
+  // A server drops the old session as soon as it has accepted a new main, which
+  // may show before the new one's link is through.
+  const bool by_server = reason == CloseReason::kServerClosed ||
+                         reason == CloseReason::kServerReset;
+  return by_server && mains_opening_.contains(session.ticket.digest())
+             ? CloseReason::kReplaced
+             : reason;
 }
 
 void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
@@ -134,8 +164,8 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
     return;
   }
   session->ending = reason;
-  by_ticket_.erase(session->ticket);
-  vault_->EndUse(session->ticket);
+  by_ticket_.erase(session->ticket.digest());
+  session->ticket.Release();
   relay_.counters->sessions_open.Add(-1);
   for (const Handle opening : session->openings) {
     openings_->Interrupt(opening);

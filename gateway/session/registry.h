@@ -28,7 +28,7 @@ namespace spicegate {
 
 // One person at one desktop.
 struct Session {
-  TicketDigest ticket;
+  TicketClaim ticket;
   ConsoleTarget target;  // where its other channels go, whatever the
                          // directory says by then
   std::string client;    // address of the main channel's client
@@ -45,17 +45,21 @@ struct Session {
 class SessionRegistry final : private ChannelOwner {
  public:
   // `links_open` is the process's count of client connections. All outlive it.
-  SessionRegistry(const RelayContext& relay, TicketVault* vault,
-                  OpeningTable* openings, std::atomic<int64_t>* links_open);
+  SessionRegistry(const RelayContext& relay, OpeningTable* openings,
+                  std::atomic<int64_t>* links_open);
   ~SessionRegistry();
   SessionRegistry(const SessionRegistry&) = delete;
   SessionRegistry& operator=(const SessionRegistry&) = delete;
 
   // A new session, once the server has accepted its main link. A session that
-  // lives with the same ticket is closed: QEMU drops it anyway. Null when the
-  // ticket was over before its first use.
-  Handle BeginSession(const TicketDigest& ticket, ConsoleTarget target,
+  // lives with the same ticket is closed: QEMU drops it anyway.
+  Handle BeginSession(TicketClaim ticket, ConsoleTarget target,
                       const std::string& client);
+
+  // Counts the main links of a ticket that are under way. False when there are
+  // kMaxMainsOpening already.
+  bool AddOpeningMain(const TicketDigest& ticket);
+  void RemoveOpeningMain(const TicketDigest& ticket);
 
   // The living session with this ticket whose server named `connection_id`.
   // Null: none. Nothing else ties a channel to a session.
@@ -76,6 +80,8 @@ class SessionRegistry final : private ChannelOwner {
 
   // Ends every session. Displays may linger; done() tells when all are gone.
   void CloseAll(CloseReason reason);
+  // Closes what lingers, unsafely: the process has no more time.
+  void GiveUpLingering();
   bool done() const { return channels_.size() == 0; }
 
  private:
@@ -85,17 +91,19 @@ class SessionRegistry final : private ChannelOwner {
   void OnChannelEnded(Channel* channel) override;
   void OnChannelYielded(Channel* channel) override;
 
+  // What a main channel's end is to its session.
+  CloseReason SessionReason(const Session& session, CloseReason reason) const;
   void EndSession(Handle handle, CloseReason reason);
   void ForgetIfOver(Handle handle);
   void LogEnd(const Session& session) const;
 
   const RelayContext relay_;
-  TicketVault* const vault_;
   OpeningTable* const openings_;
   std::atomic<int64_t>* const links_open_;
   Slab<Session> sessions_;
   Slab<Channel> channels_;
   absl::flat_hash_map<TicketDigest, Handle> by_ticket_;
+  absl::flat_hash_map<TicketDigest, int> mains_opening_;
   std::vector<Handle> yielded_;
   std::vector<Handle> ended_;
 };

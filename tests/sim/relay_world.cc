@@ -189,10 +189,7 @@ void RelayWorld::CheckServerLegEnd(Life* life) {
     return;
   }
   const int64_t now_ms = driver_.NowMs();
-  const bool deadline =
-      now_ms - start_ms_ >= kDisplayCommittedMs ||
-      (life->end_wished_ms >= 0 &&
-       now_ms - life->end_wished_ms >= limits_.display_safe_end_ms);
+  const bool deadline = now_ms - start_ms_ >= kDisplayCommittedMs;
   if (!deadline) {
     Problem(life, "display server's leg ended before its first message: " +
                       std::to_string(delivered) + " of " +
