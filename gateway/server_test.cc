@@ -119,6 +119,19 @@ TEST_F(ServerTest, AnAddressInUseIsReported) {
   EXPECT_FALSE(second.Start().ok());
 }
 
+TEST_F(ServerTest, ASecondGatewayOnAPortIsRefused) {
+  Server first(config_);
+  ASSERT_TRUE(first.Start().ok());
+  config_.admin.unix_path = dir_ + "/other";
+  config_.listeners[0].address = first.listeners()[0].address;
+  Server second(config_);
+  const absl::Status status = second.Start();
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(std::string(status.message()).find("cannot listen on 127.0.0.1"),
+            std::string::npos)
+      << status;
+}
+
 TEST_F(ServerTest, ReloadsConsolesAndKeepsTheOldOnesWhenTheNewAreBad) {
   Server server(config_);
   ASSERT_TRUE(server.Start().ok());

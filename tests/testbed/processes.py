@@ -4,7 +4,8 @@
 A child dies with the thread that started it (PR_SET_PDEATHSIG, set by
 setpriv(1) of util-linux), so a test that crashes leaves nothing behind. Start
 children from the main thread, or from one that lives longer than they do.
-Children are ended by their process id only.
+Children are ended by their process id only, and in our order: each has a
+session of its own, so that Ctrl-C at a terminal reaches us alone.
 """
 
 import os
@@ -44,6 +45,7 @@ class Child:
                 stderr=err,
                 env=env,
                 cwd=cwd,
+                start_new_session=True,
             )
         self.pid = self._process.pid
 
