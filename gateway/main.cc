@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Flags, configuration, signals, run. No logic.
+// Configuration, signals, run. No logic.
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
 #include <string>
-#include <string_view>
 #include <utility>
 
-#include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
 #include "gateway/base/log.h"
+#include "gateway/command_line.h"
 #include "gateway/server.h"
-#include "gateway/version.h"
-
-// Described in kUsage.
-ABSL_FLAG(std::string, config, "", "configuration file");
-ABSL_FLAG(bool, check_config, false, "check the configuration and exit");
 
 namespace spicegate {
 namespace {
@@ -30,8 +20,7 @@ namespace {
 constexpr char kDefaultConfigPath[] = "/etc/spicegate/config.json";
 constexpr int64_t kLogDeadlineMs = 2'000;
 
-absl::StatusOr<Config> ReadConfig() {
-  const std::string path = absl::GetFlag(FLAGS_config);
+absl::StatusOr<Config> ReadConfig(const std::string& path) {
   if (!path.empty()) {
     return LoadConfig(path);
   }
@@ -60,12 +49,12 @@ int BlockSignals() {
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int Main() {
-  absl::StatusOr<Config> config = ReadConfig();
+int Main(const CommandLine& command_line) {
+  absl::StatusOr<Config> config = ReadConfig(command_line.config_path);
   if (!config.ok()) {
     return Report(config.status(), EX_CONFIG);
   }
-  if (absl::GetFlag(FLAGS_check_config)) {
+  if (command_line.check_config) {
     const absl::Status status = CheckConfig(*config);
     return status.ok() ? EX_OK : Report(status, EX_CONFIG);
   }
@@ -89,64 +78,9 @@ int Main() {
                              : EX_UNAVAILABLE);
 }
 
-// "--check-config" as well as "--check_config": flags are C++ identifiers.
-void AcceptDashes(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (argv[i][0] != '-') {
-      continue;
-    }
-    char* name = argv[i] + std::strspn(argv[i], "-");
-    for (char* c = name; *c != '\0' && *c != '='; ++c) {
-      if (*c == '-') {
-        *c = '_';
-      }
-    }
-  }
-}
-
-constexpr char kUsage[] =
-    "spicegate: a SPICE gateway, carries viewers to virtual desktops.\n\n"
-    "  spicegate [--config FILE] [--check-config]\n\n"
-    "  --config FILE   configuration (JSON); without it\n"
-    "                  /etc/spicegate/config.json where that exists, else\n"
-    "                  every setting has its default\n"
-    "  --check-config  read the configuration and all files it names, report\n"
-    "                  the first mistake with its path; exits 0 or 78\n"
-    "  --version       print the version\n"
-    "  --help          print this\n\n"
-    "SIGTERM and SIGINT end it once every channel has ended; SIGHUP reads the\n"
-    "consoles file again.\n";
-
-// absl ends --help with 1; everybody else expects 0.
-bool WantsHelp(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--help" || argument == "-h") {
-      return true;
-    }
-  }
-  return false;
-}
-
-void DescribeUsage() {
-  absl::SetProgramUsageMessage(kUsage);
-  absl::FlagsUsageConfig usage;
-  usage.version_string = [] {
-    return std::string("spicegate ") + kVersion + "\n";
-  };
-  absl::SetFlagsUsageConfig(usage);
-}
-
 }  // namespace
 }  // namespace spicegate
 
 int main(int argc, char** argv) {
-  if (spicegate::WantsHelp(argc, argv)) {
-    std::fputs(spicegate::kUsage, stdout);
-    return EX_OK;
-  }
-  spicegate::DescribeUsage();
-  spicegate::AcceptDashes(argc, argv);
-  absl::ParseCommandLine(argc, argv);
-  return spicegate::Main();
+  return spicegate::Main(spicegate::ParseCommandLine(argc, argv));
 }

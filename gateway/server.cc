@@ -186,26 +186,24 @@ absl::Status Server::Listen(ListenerSets* sets) {
   sets->resize(static_cast<size_t>(num_workers_));
   for (const ListenerConfig& listener : config_.listeners) {
     // The first socket settles the port; the others share it.
-    std::string address = FormatBindAddress(listener.address);
-    if (absl::Status status = CheckAddressIsFree(address); !status.ok()) {
+    BoundListener bound{listener.address, listener.tls, listener.need_secured};
+    BindAddress& address = bound.address;
+    if (absl::Status status = CheckAddressIsFree(address.host, address.port);
+        !status.ok()) {
       return status;
     }
     for (size_t i = 0; i < sets->size(); ++i) {
-      absl::StatusOr<UniqueFd> fd = ListenTcp(address);
+      absl::StatusOr<UniqueFd> fd = ListenTcp(address.host, address.port);
       if (!fd.ok()) {
         return fd.status();
       }
       if (i == 0) {
-        const SocketAddress local = LocalAddress(fd->get());
-        BoundListener bound{FromSockaddr(local.storage), listener.tls,
-                            listener.need_secured};
-        bound.address.host = listener.address.host;
-        address = FormatBindAddress(bound.address);
+        address.port = FromSockaddr(LocalAddress(fd->get()).storage).port;
         LogLine(LogLevel::kInfo, "listening")
-            .Str("address", address)
+            .Str("address", FormatBindAddress(address))
             .Bool("tls", listener.tls)
             .Bool("need_secured", listener.need_secured);
-        bound_.push_back(std::move(bound));
+        bound_.push_back(bound);
       }
       (*sets)[i].push_back(
           {*std::move(fd), listener.tls, listener.need_secured});

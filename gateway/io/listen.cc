@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 
 #include "gateway/base/clock.h"
@@ -19,33 +18,6 @@ namespace {
 
 constexpr int64_t kBindRetryMs = 2'000;
 constexpr useconds_t kBindPauseUs = 20'000;
-
-absl::Status BadAddress(const std::string& text) {
-  return absl::InvalidArgumentError("\"" + text +
-                                    "\" is not a numeric address and port");
-}
-
-bool ParsePort(std::string_view text, int* port) {
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), *port);
-  return error == std::errc() && end == text.data() + text.size() &&
-         *port >= 0 && *port <= 65535;
-}
-
-// Splits at the last colon; brackets around IPv6 are taken off.
-bool SplitHostPort(const std::string& text, std::string* host, int* port) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string::npos ||
-      !ParsePort(std::string_view(text).substr(colon + 1), port)) {
-    return false;
-  }
-  *host = text.substr(0, colon);
-  if (host->size() >= 2 && host->front() == '[' && host->back() == ']') {
-    *host = host->substr(1, host->size() - 2);
-    return host->find(':') != std::string::npos;
-  }
-  return host->find(':') == std::string::npos;
-}
 
 // 0 or an errno.
 int Bind(int fd, const SocketAddress& address) {
@@ -82,56 +54,39 @@ absl::StatusOr<UniqueFd> BoundSocket(const SocketAddress& address,
   return fd;
 }
 
-// "HOST:PORT" with "*" for every address.
-absl::StatusOr<SocketAddress> ListenAddress(const std::string& text) {
-  std::string host;
-  int port = 0;
-  if (!SplitHostPort(text, &host, &port)) {
-    return BadAddress(text);
-  }
+absl::StatusOr<SocketAddress> ListenAddress(const std::string& host,
+                                            uint16_t port) {
   SocketAddress address;
-  if (host == "*") {
-    NumericAddress("::", port, &address);
-    UniqueFd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!probe.valid()) {
-      NumericAddress("0.0.0.0", port, &address);
-    }
+  if (host.empty()) {
+    const UniqueFd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    NumericAddress(probe.valid() ? "::" : "0.0.0.0", port, &address);
   } else if (!NumericAddress(host, port, &address)) {
-    return BadAddress(text);
+    return absl::InvalidArgumentError("\"" + host +
+                                      "\" is not a numeric address");
   }
   return address;
 }
 
 }  // namespace
 
-bool NumericAddress(const std::string& host, int port, SocketAddress* out) {
+bool NumericAddress(const std::string& host, uint16_t port,
+                    SocketAddress* out) {
   *out = SocketAddress{};
   auto* v4 = reinterpret_cast<sockaddr_in*>(&out->storage);
   if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
     v4->sin_family = AF_INET;
-    v4->sin_port = htons(static_cast<uint16_t>(port));
+    v4->sin_port = htons(port);
     out->len = sizeof(sockaddr_in);
     return true;
   }
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&out->storage);
   if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
     v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(static_cast<uint16_t>(port));
+    v6->sin6_port = htons(port);
     out->len = sizeof(sockaddr_in6);
     return true;
   }
   return false;
-}
-
-absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text) {
-  std::string host;
-  int port = 0;
-  SocketAddress address;
-  if (!SplitHostPort(text, &host, &port) ||
-      !NumericAddress(host, port, &address)) {
-    return BadAddress(text);
-  }
-  return address;
 }
 
 absl::StatusOr<SocketAddress> UnixAddress(const std::string& path) {
@@ -192,25 +147,25 @@ std::string PeerText(int fd) {
   return AddressText(address);
 }
 
-absl::StatusOr<UniqueFd> ListenTcp(const std::string& address) {
-  const absl::StatusOr<SocketAddress> parsed = ListenAddress(address);
-  if (!parsed.ok()) {
-    return parsed.status();
+absl::StatusOr<UniqueFd> ListenTcp(const std::string& host, uint16_t port) {
+  const absl::StatusOr<SocketAddress> address = ListenAddress(host, port);
+  if (!address.ok()) {
+    return address.status();
   }
-  absl::StatusOr<UniqueFd> fd = BoundSocket(*parsed, /*reuse_port=*/true);
+  absl::StatusOr<UniqueFd> fd = BoundSocket(*address, /*reuse_port=*/true);
   if (fd.ok() && listen(fd->get(), kListenBacklog) != 0) {
-    return absl::UnavailableError("cannot listen on " + address + ": " +
-                                  std::strerror(errno));
+    return absl::UnavailableError("cannot listen on " + AddressText(*address) +
+                                  ": " + std::strerror(errno));
   }
   return fd;
 }
 
-absl::Status CheckAddressIsFree(const std::string& address) {
-  const absl::StatusOr<SocketAddress> parsed = ListenAddress(address);
-  if (!parsed.ok()) {
-    return parsed.status();
+absl::Status CheckAddressIsFree(const std::string& host, uint16_t port) {
+  const absl::StatusOr<SocketAddress> address = ListenAddress(host, port);
+  if (!address.ok()) {
+    return address.status();
   }
-  return BoundSocket(*parsed, /*reuse_port=*/false).status();
+  return BoundSocket(*address, /*reuse_port=*/false).status();
 }
 
 void TuneSocket(int fd) {

@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -25,16 +26,13 @@ struct SocketAddress {
   int family() const { return storage.ss_family; }
 };
 
-// "127.0.0.1:5930", "[::1]:5930": numeric only.
-absl::StatusOr<SocketAddress> ParseSocketAddress(const std::string& text);
-
 // A numeric IPv4 or IPv6 address without a port; false when it is a name.
-bool NumericAddress(const std::string& host, int port, SocketAddress* out);
+bool NumericAddress(const std::string& host, uint16_t port, SocketAddress* out);
 
 // A unix socket's address; fails when the path is too long for one.
 absl::StatusOr<SocketAddress> UnixAddress(const std::string& path);
 
-// The same form that ParseSocketAddress takes.
+// "127.0.0.1:5930", "[::1]:5930" or "unix:/PATH".
 std::string AddressText(const SocketAddress& address);
 
 // The address a socket is bound to, or its peer's; empty text when unknown.
@@ -42,14 +40,15 @@ SocketAddress LocalAddress(int fd);
 std::string PeerText(int fd);
 
 // Listens with SO_REUSEPORT, so that each worker has a socket of its own. The
-// host "*" is every address, IPv6 and IPv4 alike where there is IPv6. Retries
-// a busy address for two seconds: rings of an ended process let go late.
-absl::StatusOr<UniqueFd> ListenTcp(const std::string& address);
+// host is numeric; an empty one is every address, IPv6 and IPv4 alike where
+// there is IPv6. Port 0 lets the kernel choose. Retries a busy address for two
+// seconds: rings of an ended process let go late.
+absl::StatusOr<UniqueFd> ListenTcp(const std::string& host, uint16_t port);
 
 // Fails when somebody listens there already, which SO_REUSEPORT would hide: two
 // gateways on one port would each refuse the other's tickets. The same patience
 // as ListenTcp.
-absl::Status CheckAddressIsFree(const std::string& address);
+absl::Status CheckAddressIsFree(const std::string& host, uint16_t port);
 
 // Options of a relayed TCP socket (no delay, keepalive, user timeout). No
 // effect on a unix socket.
