@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "gateway/base/clock.h"
+#include "gateway/base/limits.h"
 #include "gateway/base/log.h"
 #include "gateway/certificate.h"
 #include "gateway/control/metrics.h"
@@ -431,9 +432,17 @@ std::string Server::MetricsText() {
   return spicegate::MetricsText(counters(), values);
 }
 
-// The control loop answers, and a worker that broke an invariant has taken the
-// process with it.
-bool Server::Live() { return true; }
+// A worker that broke an invariant has taken the process with it; one that
+// hangs shows here.
+bool Server::Live() {
+  const int64_t now_ms = MonotonicMs();
+  for (const auto& worker : workers_) {
+    if (now_ms - worker->counters().last_turn_ms.value() > kWorkerStalledMs) {
+      return false;
+    }
+  }
+  return true;
+}
 
 // The admin address is served from the last step of Start to the first of the
 // stop.

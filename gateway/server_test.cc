@@ -106,6 +106,17 @@ TEST_F(ServerTest, StartsListensAndStops) {
   EXPECT_TRUE(server.counters().empty());
 }
 
+TEST_F(ServerTest, AnIdleWorkerShowsThatItLives) {
+  Server server(config_);
+  ASSERT_TRUE(server.Start().ok());
+  for (const WorkerCounters* counters : server.counters()) {
+    const int64_t last_ms = counters->last_turn_ms.value();
+    EXPECT_TRUE(Eventually([counters, last_ms] {
+      return counters->last_turn_ms.value() > last_ms;
+    }));
+  }
+}
+
 TEST_F(ServerTest, StopsWithoutHavingRun) {
   Server server(config_);
   ASSERT_TRUE(server.Start().ok());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -13,6 +14,12 @@
 
 namespace spicegate {
 namespace {
+
+// Shown by top -H and in stack traces.
+void NameThread(int index) {
+  pthread_setname_np(pthread_self(),
+                     ("worker-" + std::to_string(index)).c_str());
+}
 
 void PinTo(int cpu) {
   if (cpu < 0) {
@@ -38,6 +45,7 @@ struct Worker::Engine {
 
   void Loop();
   bool finished() const;
+  int64_t SleepMs() const;
   void TakeMail();
   void StopTurn();
 
@@ -110,10 +118,15 @@ bool Worker::Engine::finished() const {
                      [](const auto& acceptor) { return acceptor->stopped(); });
 }
 
+int64_t Worker::Engine::SleepMs() const {
+  const int64_t sleep_ms = timers.SleepMs();
+  return sleep_ms < 0 ? kMaxSleepMs : std::min(sleep_ms, kMaxSleepMs);
+}
+
 void Worker::Engine::Loop() {
   bool more = false;
   while (!finished()) {
-    driver->Wait(more ? 0 : timers.SleepMs());
+    driver->Wait(more ? 0 : SleepMs());
     timers.Advance(driver->NowMs());
     driver->Dispatch();
     TakeMail();
@@ -122,6 +135,7 @@ void Worker::Engine::Loop() {
       StopTurn();
       more = registry.RunTurn();
     }
+    counters->last_turn_ms.Set(driver->NowMs());
     counters->ops_in_flight.Set(static_cast<int64_t>(driver->OpsInFlight()));
     counters->completions_dropped.Set(driver->StaleCompletions());
   }
@@ -300,6 +314,7 @@ absl::Status Worker::Start() {
 }
 
 void Worker::Run(std::promise<absl::Status>* started) {
+  NameThread(index_);
   PinTo(cpu_);
   auto driver = UringDriver::Create();
   if (!driver.ok()) {
@@ -307,6 +322,7 @@ void Worker::Run(std::promise<absl::Status>* started) {
     return;
   }
   driver_ = *std::move(driver);
+  counters_.last_turn_ms.Set(driver_->NowMs());
   Engine engine(this, driver_.get());
   started->set_value(absl::OkStatus());
   engine.Loop();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The RSA keys of the SPICE link: ours, that viewers encrypt their ticket to,
-// and a server's, that we encrypt the console's ticket to (spice-protocol.md
-// 3.3 and 4.2). RSA-1024, e = 65537, RSAES-OAEP with SHA-1: the protocol knows
-// nothing else.
+// and a server's, that we encrypt the console's ticket to (proto/README.md,
+// "Ticket and result"). RSA-1024, e = 65537, RSAES-OAEP with SHA-1: the
+// protocol knows nothing else.
 #ifndef SPICEGATE_GATEWAY_AUTH_LINK_KEY_H_
 #define SPICEGATE_GATEWAY_AUTH_LINK_KEY_H_
 

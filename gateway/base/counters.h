@@ -32,7 +32,7 @@ class Counter {
 // Indexed by the SPICE channel type; 0 and the unused numbers stay empty.
 inline constexpr size_t kNumChannelTypes = 12;
 
-// How the last rites of a display's server leg went (spice-protocol.md 11.5).
+// How the last rites of a display's server leg went (docs/architecture.md).
 enum class SafeEnd : uint8_t {
   kNotNeeded,    // the first message had passed before the end
   kWaited,       // the leg lingered until the first message came
@@ -75,6 +75,7 @@ struct WorkerCounters {
       tls_connections;
 
   Counter relay_buffer_bytes;   // read and not yet written
+  Counter last_turn_ms;         // monotonic: when the loop turned over last
   Counter ops_in_flight;        // driver operations
   Counter accept_pauses;        // times a listener had no descriptors
   Counter completions_dropped;  // stale generations: must stay 0

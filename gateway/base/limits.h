@@ -86,11 +86,14 @@ inline constexpr int64_t kDisplayCommittedMs = 35'000;
 // the peer lose the answer.
 inline constexpr int64_t kRefusalLingerMs = 1'000;
 
-// From SIGTERM to the end, whatever still lingers.
-inline constexpr int64_t kStopDeadlineMs = 8'000;
+// From SIGTERM to the end, whatever still lingers. A gateway without a display
+// in its critical moment stops at once; one with such a display waits as long
+// as its QEMU may be stuck, because ending earlier would crash it.
+inline constexpr int64_t kStopDeadlineMs = kDisplayCommittedMs + 2'000;
 
-// The link key is replaced this often. 1024-bit keys are what SPICE demands;
-// a short life bounds what breaking one would yield.
+// The link key is replaced this often. 1024-bit keys are what SPICE demands and
+// can be broken with great effort; an hour is short beside that and long beside
+// the 6 ms that making one takes.
 inline constexpr int64_t kLinkKeyLifeMs = 3'600'000;
 
 // TCP keepalive of both legs: a vanished peer is noticed after two minutes.
@@ -107,6 +110,11 @@ inline constexpr unsigned kTcpUserTimeoutMs = 600'000;
 // Main links of one ticket under way at once: a viewer and its reconnect. Each
 // costs its QEMU an RSA key and ends the session before it.
 inline constexpr int kMaxMainsOpening = 2;
+
+// A worker wakes up at least this often, and one that has not turned over for
+// kWorkerStalledMs is reported by /livez.
+inline constexpr int64_t kMaxSleepMs = 2'000;
+inline constexpr int64_t kWorkerStalledMs = 10'000;
 
 // Log lines waiting for the writer; more are dropped and counted.
 inline constexpr size_t kMaxQueuedLogLines = 8192;

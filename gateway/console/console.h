@@ -21,7 +21,7 @@ namespace spicegate {
 inline constexpr size_t kMaxConsoleNameLen = 128;
 
 // Longest ticket that every SPICE server and viewer takes: spice-server keeps
-// 60 bytes with the terminating zero (virt-viewer.md 13).
+// 60 bytes with the terminating zero in set_ticket.
 inline constexpr size_t kMaxServerTicketLen = 59;
 
 struct Console {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a fresh connection may say: TLS where the listener has it, then the
-// SPICE link up to the ticket (spice-protocol.md 3 and 4). Everything that a
+// SPICE link up to the ticket (proto/README.md). Everything that a
 // peer can get wrong is answered as spice-server answers it, so that a probe
 // cannot tell the two apart and a viewer reacts as it always does.
 //

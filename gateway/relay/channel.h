@@ -7,8 +7,8 @@
 //     |             client leg goes at once, FIN or RST as the server did
 //     v
 //   lingering    a display whose server has not sent its first message:
-//     |          closing that leg now would crash QEMU (spice-protocol.md
-//     |          11.5), so it is read and dropped until the message came
+//     |          closing that leg now would crash QEMU (docs/architecture.md),
+//     so it is read and dropped until the message came
 //     v
 //   ended        told to the owner, who destroys the channel later
 //

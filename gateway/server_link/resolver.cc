@@ -2,6 +2,7 @@
 #include "gateway/server_link/resolver.h"
 
 #include <netdb.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstring>
@@ -37,7 +38,10 @@ Addresses LookUp(const std::string& host, uint16_t port) {
 
 Resolver::Resolver(int num_threads) : state_(std::make_shared<State>()) {
   for (int i = 0; i < num_threads; ++i) {
-    std::thread([state = state_] { Work(state); }).detach();
+    std::thread([state = state_] {
+      pthread_setname_np(pthread_self(), "resolver");
+      Work(state);
+    }).detach();
   }
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The way to a console's SPICE server: TCP or unix, TLS when the console has a
-// tls_port, then the SPICE link as a client (spice-protocol.md 3 and 4). What
+// tls_port, then the SPICE link as a client (proto/README.md). What
 // comes back is parsed as hostile: a guest can own its QEMU.
 //
 // Two steps, because a display must not be linked before its client's INIT is
-// here (spice-protocol.md 11.5): Open ends with the server's link reply, which
+// here (docs/architecture.md): Open ends with the server's link reply, which
 // proves that it lives and has the channel; Authenticate commits.
 #ifndef SPICEGATE_GATEWAY_SERVER_LINK_SERVER_LINK_H_
 #define SPICEGATE_GATEWAY_SERVER_LINK_SERVER_LINK_H_

@@ -22,7 +22,7 @@ struct Opening {
   // The server's leg while it is being made; owned by the coroutine.
   Leg* server = nullptr;
   // A display whose ticket the server has: it may not be given up
-  // (spice-protocol.md 11.5), not even to stop.
+  // (docs/architecture.md), not even to stop.
   bool committed = false;
 };
 

@@ -2,7 +2,9 @@
 //
 // Whether a certificate belongs to the server we meant: spice-common's rules,
 // so that what a viewer accepts directly is accepted here and the other way
-// round (spice-protocol.md 13.2 and 13.3). The chain is not looked at here.
+// round. A host-subject must have the certificate's parts in number and order,
+// values compared without case; a host name is compared with the SANs, or with
+// the CN where there are none. The chain is not looked at here.
 #ifndef SPICEGATE_GATEWAY_TLS_PEER_IDENTITY_H_
 #define SPICEGATE_GATEWAY_TLS_PEER_IDENTITY_H_
 

@@ -30,7 +30,7 @@ bool HostMatches(const std::string& host, const TestCertificate& cert) {
   return PeerHost(host).Matches(cert.x509.get());
 }
 
-// ---- spice-protocol.md 13.3, row by row.
+// ---- host-subject: what spice-gtk accepts and refuses, row by row.
 
 class HostSubject : public testing::Test {
  protected:
@@ -140,7 +140,7 @@ TEST(SubjectOf, IsEmptyWhenItCannotBeExpressed) {
   EXPECT_EQ(SubjectOf(WithSubject({}).x509.get()), "");
 }
 
-// ---- spice-protocol.md 13.2.
+// ---- Host names.
 
 TEST(HostNameMatches, Names) {
   EXPECT_TRUE(HostNameMatches("a.example", "a.example"));

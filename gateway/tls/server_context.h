@@ -45,8 +45,8 @@ class ServerTlsContext {
   // Whether the server's certificate itself is self-signed.
   bool is_self_signed() const { return is_self_signed_; }
 
-  // The certificate's subject in the syntax of a viewer's host-subject
-  // (spice-protocol.md 13.3), in the certificate's order. Empty when that
+  // The certificate's subject in the syntax of a viewer's host-subject,
+  // in the certificate's order. Empty when that
   // syntax cannot express it, for example with a multi-valued RDN.
   const std::string& subject() const { return subject_; }
 

@@ -18,13 +18,13 @@ ALLOWED = {
     "proto": set(),
     "gateway/base": set(),
     "gateway/io": _BASE,
-    "gateway/tls": _IO,
-    "gateway/auth": _IO,
+    "gateway/tls": _BASE | {"gateway/io"},
+    "gateway/auth": _BASE,
     "gateway/console": _BASE,
     "gateway/relay": _IO,
     "gateway/server_link": _IO
     | {"gateway/auth", "gateway/console", "gateway/tls"},
-    "gateway/door": _IO | {"gateway/auth", "gateway/console", "gateway/tls"},
+    "gateway/door": _IO | {"gateway/auth", "gateway/tls"},
     "gateway/session": _IO
     | {
         "gateway/auth",
@@ -32,18 +32,8 @@ ALLOWED = {
         "gateway/door",
         "gateway/relay",
         "gateway/server_link",
-        "gateway/tls",
     },
-    "gateway/control": _IO
-    | {
-        "gateway/auth",
-        "gateway/console",
-        "gateway/door",
-        "gateway/relay",
-        "gateway/server_link",
-        "gateway/session",
-        "gateway/tls",
-    },
+    "gateway/control": _BASE | {"gateway/console", "gateway/tls", "proto"},
     # main, worker and server compose the product.
     "gateway": {
         "gateway/auth",
