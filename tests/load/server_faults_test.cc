@@ -105,9 +105,10 @@ class ServerFaultsTest : public testing::Test {
     consoles_.push_back(console);
   }
 
-  void StartGateway() {
+  void StartGateway(int workers = 2) {
     gateway_ = std::make_unique<GatewayInProcess>(
         GatewayOptions{.consoles = consoles_,
+                       .workers = workers,
                        .limits = {{"server_connect_ms", kServerLinkMs},
                                   {"server_link_ms", kServerLinkMs}}});
   }
@@ -201,7 +202,7 @@ TEST_F(ServerFaultsTest, NobodyListens) {
   AddConsole(
       {.name = "gone", .address = {.port = FreePort()}, .password = kPassword});
   AddConsole({.name = "no-socket",
-              .address = {.unix_path = "/tmp/spicegate-no-such.sock"},
+              .address = {.unix_path = MakeTestDir() + "/no-such.sock"},
               .password = kPassword});
   StartGateway();
   ExpectClosedWithoutResult(LinkMain("gone"));
@@ -247,7 +248,8 @@ TEST_F(ServerFaultsTest, SlowButInTime) {
 // A viewer must not be told "you are in" before its desktop said so.
 TEST_F(ServerFaultsTest, ServerIsLinkedBeforeTheResult) {
   SyntheticServer* server = AddServer("held", {.kind = Kind::kHoldResult});
-  StartGateway();
+  AddServer("barrier", {}, 9);
+  StartGateway(/*workers=*/1);
   LinkRequest request = {.password = gateway_->IssueTicket("held")};
   SpiceClient client(&loop_, gateway_->plain());
   LinkOutcome outcome;
@@ -259,14 +261,15 @@ TEST_F(ServerFaultsTest, ServerIsLinkedBeforeTheResult) {
   };
   loop_.Spawn(link(&client, &request, &outcome, &done));
   auto wait = [](PeerLoop* loop, SyntheticServer* s) -> PeerTask<void> {
-    for (int i = 0; i < 300 && s->Totals().num_results_held == 0; ++i) {
+    for (int i = 0; i < 2000 && s->Totals().num_results_held == 0; ++i) {
       co_await loop->Sleep(5);
     }
-    // What the gateway could have sent too early has had its time.
-    co_await loop->Sleep(50);
   };
   loop_.Run(wait(&loop_, server));
   EXPECT_EQ(server->Totals().num_results_held, 1u);
+  // A whole session through the same worker behind it: what the gateway would
+  // have sent too early has been sent.
+  ExpectHealthySession("barrier", 9);
   bool has_bytes = false;
   EXPECT_EQ(client.stream()->Peek(&has_bytes), PeerEnd::kOpen);
   EXPECT_FALSE(has_bytes);

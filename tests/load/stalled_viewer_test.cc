@@ -38,6 +38,7 @@ constexpr uint64_t kSlackBytes = 4 << 20;
 // What the kernel's socket buffers can take on two connections in a row.
 constexpr uint64_t kKernelBytes = 64 << 20;
 constexpr int64_t kPatience = 120'000;
+constexpr int64_t kFullPollMs = 50;
 
 class StalledViewerTest : public testing::TestWithParam<bool> {
  protected:
@@ -97,17 +98,19 @@ class StalledViewerTest : public testing::TestWithParam<bool> {
            totals.Of(ChannelType::kWebdav).to_client;
   }
 
-  // Returns once `count` has not grown for a while: everything between the one
-  // who offers and the one who does not read is full.
-  PeerTask<void> WaitUntilFull(std::function<uint64_t()> count) {
+  // True once `count` has not grown for a while: everything between the one
+  // who offers and the one who does not read is full. False when it goes on.
+  PeerTask<bool> WaitUntilFull(std::function<uint64_t()> count) {
     uint64_t last = 0;
-    for (int still = 0; still < 20;) {
-      co_await loop_.Sleep(50);
+    int still = 0;
+    for (int64_t ms = 0; ms < kPatience && still < 20; ms += kFullPollMs) {
+      co_await loop_.Sleep(kFullPollMs);
       const uint64_t now = count();
       still = now == last && now > 0 ? still + 1 : 0;
       last = now;
       SampleMemory();
     }
+    co_return still == 20;
   }
 
   // The channels of the viewer that will not read, or that writes to a server
@@ -201,7 +204,7 @@ TEST_P(StalledViewerTest, CostsItsBudgetAndLosesNothing) {
   OpenStalled(GetParam() ? gateway_->tls() : gateway_->plain());
 
   // Nobody reads. The server stops at what buffers take.
-  loop_.Run(WaitUntilFull([this] { return WrittenToStalled(); }));
+  EXPECT_TRUE(loop_.Run(WaitUntilFull([this] { return WrittenToStalled(); })));
   RecordProperty("stalled_at_bytes", static_cast<int>(WrittenToStalled()));
   EXPECT_LT(WrittenToStalled(), kKernelBytes + kBudgetBytes);
   RunOthers();
@@ -237,7 +240,7 @@ TEST_P(StalledViewerTest, SoDoesAStalledServer) {
   join.Add();
   loop_.Spawn(Resume(webdav_.get(), kWebdav, &error, &join));
   const auto offered = [this] { return webdav_->stream()->bytes_written(); };
-  loop_.Run(WaitUntilFull(offered));
+  EXPECT_TRUE(loop_.Run(WaitUntilFull(offered)));
   EXPECT_LT(offered(), kKernelBytes + kBudgetBytes);
   RunOthers();
   ExpectWithinBudget(before);

@@ -18,7 +18,7 @@ SERVER_TLS_NAME = "server_tls_name"
 SERVER_TLS_SUBJECT = "server_tls_subject"
 
 _READY_LIMIT_S = 20
-_STOP_LIMIT_S = 30  # displays are ended the safe way first
+_STOP_LIMIT_S = 60  # displays are ended the safe way first: 37 s at most
 _RECORD_LIMIT_S = 15
 
 

@@ -226,6 +226,14 @@ class Client:
         self.connection_id = struct.unpack_from("<I", body)[0]
         return link
 
+    def channels_list(self):
+        """Asks main, which is open, for what there is: a set of (type, id)."""
+        main = self.links[0]
+        main.send_message(MAIN_ATTACH_CHANNELS)
+        body = main.read_until(MAIN_CHANNELS_LIST)
+        pairs = struct.unpack_from(f"<{2 * body[0]}B", body, 4)
+        return set(zip(pairs[::2], pairs[1::2]))
+
     def close(self):
         for link in self.links:
             link.close()

@@ -13,7 +13,7 @@ def fuzz_test(name, srcs, deps, corpus, tags = [], size = "small", **kwargs):
       srcs: the file that defines LLVMFuzzerTestOneInput.
       deps: what it calls.
       corpus: files of the checked-in corpus, at least one.
-      tags: area tags beside "fuzz" and "unit".
+      tags: area tags beside "asan", "fuzz" and "unit".
       size: Bazel test size.
       **kwargs: passed on to cc_test.
     """
@@ -35,7 +35,7 @@ def fuzz_test(name, srcs, deps, corpus, tags = [], size = "small", **kwargs):
             "//tools/deps:fuzzing": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
         }),
-        tags = depset(["fuzz", "unit"] + tags).to_list(),
+        tags = depset(["asan", "fuzz", "unit"] + tags).to_list(),
         deps = deps,
         **kwargs
     )
