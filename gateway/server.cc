@@ -222,6 +222,8 @@ absl::Status Server::StartWorkers(ListenerSets sets) {
     Worker::Options options;
     options.index = static_cast<int>(i);
     // More workers than CPUs: a test or a wish; then none is pinned.
+    options.spin_us = config_.relay.spin_us;
+    options.splice = config_.relay.splice;
     options.cpu = sets.size() <= cpus.size() ? cpus[i] : -1;
     options.listeners = std::move(sets[i]);
     options.settings = settings_;

@@ -50,13 +50,17 @@ struct Worker::Engine {
   void StopTurn();
 
   void OnAccept(int fd, const ListenerOptions& listener);
-  DoorContext ContextFor(const ListenerOptions& listener);
+  DoorContext ContextFor(Handle opening, const ListenerOptions& listener);
   Task<void> ServeAccepted(Handle opening, DoorContext context);
   Task<void> ServeHere(Handle opening, ClientLink link, TicketClaim ticket);
   void MoveTo(size_t home, Handle opening, ClientLink link, TicketClaim ticket);
+  void DialEarly(Handle opening, const ClientLink& link, int64_t deadline_ms);
+  void DropDial(Opening* opening);
   void Refuse(Handle opening, CloseReason reason, const ClientLink* link,
               const std::string& console);
 
+  void On(EarlyDialRequest request);
+  void On(DropEarlyDial dropped);
   void On(MovedLink moved);
   void On(ResolvedName resolved);
   void On(WorkerSettings settings);
@@ -70,9 +74,12 @@ struct Worker::Engine {
   WorkerSettings settings;
   TimerWheel timers;
   BufferPool buffers;
+  PipePool pipes;
+  Spinner spinner;
   NameLookup names;
   OpeningTable openings;
   SessionRegistry registry;
+  EarlyDials early_dials;
   ChannelOpener opener;
   RefusalLog refusals;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
@@ -88,6 +95,8 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       settings(w->settings_),
       timers(d->NowMs()),
       buffers(&counters->relay_buffer_bytes),
+      pipes(driver, counters),
+      spinner(driver, counters, w->spin_us_),
       names(&timers,
             [this](Handle lookup, const std::string& host, uint16_t port,
                    int64_t deadline_ms) {
@@ -98,13 +107,19 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
                   });
             }),
       openings(static_cast<size_t>(shared->limits.max_links)),
-      registry({&timers, &buffers, counters, &shared->limits}, &openings,
-               &shared->links_open),
+      registry({&timers,
+                &shared->limits,
+                {&buffers, w->splice_ ? &pipes : nullptr, counters}},
+               &openings, &shared->links_open),
+      early_dials({driver, &timers, &names, counters, &shared->limits},
+                  &registry, &shared->connections, w->index_),
       opener({driver, &timers, &names, counters, &shared->limits}, &registry,
-             &openings, [this](const std::string& console) {
+             &openings, &early_dials, [this](const std::string& console) {
                return settings.targets->Find(console);
              }) {
   for (ListenerOptions& listener : worker->listeners_) {
+    // What is accepted inherits the options: none of them is set again.
+    TuneSocket(listener.fd.get());
     acceptors.push_back(std::make_unique<Acceptor>(
         driver, &timers, &counters->accept_pauses, std::move(listener.fd),
         [this, &listener](int fd) { OnAccept(fd, listener); }));
@@ -113,7 +128,7 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
 
 bool Worker::Engine::finished() const {
   return stop_deadline_ms.has_value() && openings.size() == 0 &&
-         registry.done() && driver->OpsInFlight() == 0 &&
+         registry.done() && early_dials.done() && driver->OpsInFlight() == 0 &&
          std::all_of(acceptors.begin(), acceptors.end(),
                      [](const auto& acceptor) { return acceptor->stopped(); });
 }
@@ -126,6 +141,9 @@ int64_t Worker::Engine::SleepMs() const {
 void Worker::Engine::Loop() {
   bool more = false;
   while (!finished()) {
+    if (!more) {
+      spinner.BeforeSleep();
+    }
     driver->Wait(more ? 0 : SleepMs());
     timers.Advance(driver->NowMs());
     driver->Dispatch();
@@ -165,11 +183,11 @@ void Worker::Engine::OnAccept(int fd, const ListenerOptions& listener) {
   }
   counters->links_accepted.Add(1);
   counters->links_open.Add(1);
-  TuneSocket(fd);
-  Spawn(ServeAccepted(opening, ContextFor(listener)));
+  Spawn(ServeAccepted(opening, ContextFor(opening, listener)));
 }
 
-DoorContext Worker::Engine::ContextFor(const ListenerOptions& listener) {
+DoorContext Worker::Engine::ContextFor(Handle opening,
+                                       const ListenerOptions& listener) {
   DoorContext context;
   context.timers = &timers;
   context.counters = counters;
@@ -179,6 +197,10 @@ DoorContext Worker::Engine::ContextFor(const ListenerOptions& listener) {
   if (listener.tls) {
     context.tls = settings.tls;
   }
+  context.before_ticket = [this, opening](const ClientLink& link,
+                                          int64_t deadline_ms) {
+    DialEarly(opening, link, deadline_ms);
+  };
   return context;
 }
 
@@ -218,14 +240,49 @@ Task<void> Worker::Engine::ServeHere(Handle handle, ClientLink link,
   }
 }
 
+void Worker::Engine::DialEarly(Handle handle, const ClientLink& link,
+                               int64_t deadline_ms) {
+  if (link.channel.type == proto::ChannelType::kMain ||
+      link.connection_id == 0) {
+    return;
+  }
+  const auto home = shared->connections.Find(link.connection_id);
+  if (!home.has_value()) {
+    return;
+  }
+  Opening* opening = openings.Get(handle);
+  opening->early_dial = {home->worker, worker->index_, handle};
+  EarlyDialRequest request{opening->early_dial, home->session,
+                           opening->client_address, RequestFor(link),
+                           deadline_ms};
+  if (home->worker == worker->index_) {
+    On(std::move(request));
+  } else {
+    shared->workers[home->worker]->Post(std::move(request));
+  }
+}
+
+void Worker::Engine::DropDial(Opening* opening) {
+  const EarlyDialId id = std::exchange(opening->early_dial, {});
+  if (id.home == worker->index_) {
+    early_dials.Drop(id);
+  } else if (id) {
+    shared->workers[id.home]->Post(DropEarlyDial{id});
+  }
+}
+
 void Worker::Engine::MoveTo(size_t home, Handle handle, ClientLink link,
                             TicketClaim ticket) {
   Opening* opening = openings.Get(handle);
   // The gauges of both workers add up to the process's.
   counters->links_open.Add(-1);
-  shared->workers[home]->Post(MovedLink{std::move(opening->client),
-                                        std::move(opening->client_address),
-                                        std::move(link), std::move(ticket)});
+  // A link may name one session and have the ticket of another.
+  if (opening->early_dial.home != static_cast<int>(home)) {
+    DropDial(opening);
+  }
+  shared->workers[home]->Post(
+      MovedLink{std::move(opening->client), std::move(opening->client_address),
+                opening->early_dial, std::move(link), std::move(ticket)});
   openings.Remove(handle);
 }
 
@@ -245,8 +302,17 @@ void Worker::Engine::Refuse(Handle handle, CloseReason reason,
   opening->client.Release(reason == CloseReason::kClientReset
                               ? Socket::End::kReset
                               : Socket::End::kFin);
+  DropDial(opening);
   openings.Remove(handle);
 }
+
+void Worker::Engine::On(EarlyDialRequest request) {
+  if (!stop_deadline_ms.has_value()) {
+    early_dials.Begin(std::move(request));
+  }
+}
+
+void Worker::Engine::On(DropEarlyDial dropped) { early_dials.Drop(dropped.id); }
 
 void Worker::Engine::On(MovedLink moved) {
   counters->links_open.Add(1);
@@ -254,6 +320,7 @@ void Worker::Engine::On(MovedLink moved) {
   const Handle handle =
       openings.Add(std::move(moved.client), std::move(moved.client_address));
   CHECK(handle);  // the process's limit is the table's capacity
+  openings.Get(handle)->early_dial = moved.early_dial;
   if (stop_deadline_ms.has_value()) {
     Refuse(handle, CloseReason::kShutdown, &moved.link, moved.ticket.console());
     return;
@@ -291,6 +358,7 @@ void Worker::Engine::StopTurn() {
   names.CancelAll();
   const bool overdue = timers.now_ms() >= *stop_deadline_ms;
   openings.InterruptAll(/*committed_too=*/overdue);
+  early_dials.DropAll();
   registry.CloseAll(CloseReason::kShutdown);
   if (overdue) {
     registry.GiveUpLingering();
@@ -300,6 +368,8 @@ void Worker::Engine::StopTurn() {
 Worker::Worker(Options options, SharedState* shared)
     : index_(options.index),
       cpu_(options.cpu),
+      spin_us_(options.spin_us),
+      splice_(options.splice),
       shared_(shared),
       listeners_(std::move(options.listeners)),
       settings_(std::move(options.settings)) {}

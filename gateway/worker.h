@@ -27,11 +27,15 @@
 #include "gateway/base/unique_fd.h"
 #include "gateway/door/client_link.h"
 #include "gateway/io/acceptor.h"
+#include "gateway/io/spinner.h"
 #include "gateway/io/uring_driver.h"
 #include "gateway/relay/buffer_pool.h"
+#include "gateway/relay/pipe_pool.h"
 #include "gateway/server_link/name_lookup.h"
 #include "gateway/server_link/resolver.h"
 #include "gateway/server_link/target_table.h"
+#include "gateway/session/connection_index.h"
+#include "gateway/session/early_dial.h"
 #include "gateway/session/opener.h"
 #include "gateway/session/opening.h"
 #include "gateway/session/refusal_log.h"
@@ -46,6 +50,7 @@ struct SharedState {
   Limits limits;  // max_links is definite here
   TicketVault* vault = nullptr;
   Resolver* resolver = nullptr;
+  ConnectionIndex connections;
   std::vector<Worker*> workers;        // complete before any is started
   std::atomic<int64_t> links_open{0};  // client connections of the process
 };
@@ -62,8 +67,14 @@ struct WorkerSettings {
 struct MovedLink {
   Leg client;
   std::string client_address;
+  EarlyDialId early_dial;
   ClientLink link;
   TicketClaim ticket;
+};
+
+// An early dial whose link did not come to its home.
+struct DropEarlyDial {
+  EarlyDialId id;
 };
 
 struct ResolvedName {
@@ -76,8 +87,9 @@ struct AcceptRequest {};
 
 struct StopRequest {};
 
-using WorkerMessage = std::variant<MovedLink, ResolvedName, WorkerSettings,
-                                   AcceptRequest, StopRequest>;
+using WorkerMessage =
+    std::variant<EarlyDialRequest, DropEarlyDial, MovedLink, ResolvedName,
+                 WorkerSettings, AcceptRequest, StopRequest>;
 
 class Worker {
  public:
@@ -90,6 +102,8 @@ class Worker {
   struct Options {
     int index = 0;
     int cpu = -1;  // to run on; -1: wherever
+    int64_t spin_us = 0;
+    bool splice = true;
     std::vector<ListenerOptions> listeners;
     WorkerSettings settings;
   };
@@ -125,6 +139,8 @@ class Worker {
 
   const int index_;
   const int cpu_;
+  const int64_t spin_us_;
+  const bool splice_;
   SharedState* const shared_;
   WorkerCounters counters_;
   Mailbox<WorkerMessage> mailbox_;

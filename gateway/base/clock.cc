@@ -6,16 +6,18 @@
 namespace spicegate {
 namespace {
 
-int64_t NowMs(clockid_t clock) {
+int64_t NowUs(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
 }  // namespace
 
-int64_t MonotonicMs() { return NowMs(CLOCK_MONOTONIC); }
+int64_t MonotonicMs() { return NowUs(CLOCK_MONOTONIC) / 1000; }
 
-int64_t WallClockMs() { return NowMs(CLOCK_REALTIME); }
+int64_t MonotonicUs() { return NowUs(CLOCK_MONOTONIC); }
+
+int64_t WallClockMs() { return NowUs(CLOCK_REALTIME) / 1000; }
 
 }  // namespace spicegate

@@ -41,6 +41,15 @@ enum class SafeEnd : uint8_t {
 };
 inline constexpr size_t kNumSafeEnds = 4;
 
+// What became of dialling a server before its client's ticket was here
+// (session/early_dial.h).
+enum class EarlyDialOutcome : uint8_t {
+  kUsed,     // by a channel whose ticket was accepted
+  kDropped,  // the ticket was bad, too late or another session's; or it failed
+  kRefused,  // not begun: another address, too many, session over
+};
+inline constexpr size_t kNumEarlyDialOutcomes = 3;
+
 enum class TlsLeg : uint8_t { kClient, kServer };
 inline constexpr size_t kNumTlsLegs = 2;
 
@@ -61,6 +70,7 @@ struct WorkerCounters {
 
   Counter sessions_opened;
   Counter sessions_open;
+  std::array<Counter, kNumEarlyDialOutcomes> early_dials;
 
   std::array<Counter, kNumChannelTypes> channels_opened;
   std::array<Counter, kNumChannelTypes> channels_open;
@@ -74,7 +84,17 @@ struct WorkerCounters {
              kNumTlsLegs>
       tls_connections;
 
-  Counter relay_buffer_bytes;   // read and not yet written
+  Counter relay_buffer_bytes;  // of buffers that hold bytes just now
+  Counter bytes_copied;        // relayed through a buffer of ours
+  Counter bytes_spliced;       // relayed without being copied
+  Counter pipes_in_use;        // with bytes inside just now
+  Counter pipe_shortages;      // times a pump copied for want of a pipe
+
+  Counter interactive_moves;  // times an interactive channel moved bytes
+  Counter spins_hit;          // spins before a sleep that found work
+  Counter spins_missed;       // ... and that did not
+  Counter spin_us;            // time in both
+
   Counter last_turn_ms;         // monotonic: when the loop turned over last
   Counter ops_in_flight;        // driver operations
   Counter accept_pauses;        // times a listener had no descriptors

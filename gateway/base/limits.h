@@ -55,8 +55,40 @@ inline constexpr int64_t kMostAutomaticLinks = 20'000;
 // It is also the most it reads at once: a slow reader costs this and no more.
 inline constexpr size_t kPumpBufferBytes = 64 * 1024;
 
-// Bytes a pump may move in one turn before others get theirs.
+// Bytes a pump may move at once before others get their turn.
 inline constexpr size_t kPumpQuantumBytes = 256 * 1024;
+
+// The same for a pump of an interactive channel that runs ahead of the others:
+// more than any burst of inputs, cursor or audio.
+inline constexpr size_t kInteractiveQuantumBytes = 64 * 1024;
+
+// Bytes a session's queued channels may move before every other session with
+// work has had as much, and bytes a worker moves before it looks for
+// interactive work again (about 50 us of splicing).
+inline constexpr size_t kSessionRoundBytes = 256 * 1024;
+inline constexpr size_t kTurnBytes = 512 * 1024;
+
+// Longest search for more interactive work before a worker sleeps: two or three
+// times what a busy peer on the same network takes to answer.
+inline constexpr int64_t kDefaultSpinUs = 50;
+
+// Pipes that a worker splices through: size of one, the smallest that is worth
+// it, how many at most (each costs two descriptors and, while its reader
+// stalls, its size of kernel memory), and how soon another is tried when one
+// could not be had. 64 KiB cost a third more a byte than 256 KiB, 1 MiB gains
+// nothing (docs/decisions/0003).
+inline constexpr size_t kPipeBytes = 256 * 1024;
+inline constexpr size_t kFewestPipeBytes = 64 * 1024;
+inline constexpr size_t kMaxPipes = 256;
+inline constexpr int64_t kPipeRetryMs = 100;
+
+// A direction is spliced after this many reads in a row of at least that size,
+// and copied again after this many small ones in a row. Copying a small message
+// costs a third less than splicing it, copying a large one three times more.
+inline constexpr size_t kSpliceFromBytes = 32 * 1024;
+inline constexpr int kLargeReadsToSplice = 2;
+inline constexpr size_t kCopyBelowBytes = 8 * 1024;
+inline constexpr int kSmallReadsToCopy = 4;
 
 // Completions a driver hands out in one turn.
 inline constexpr unsigned kMaxCompletionsPerTurn = 512;
@@ -110,6 +142,12 @@ inline constexpr unsigned kTcpUserTimeoutMs = 600'000;
 // Main links of one ticket under way at once: a viewer and its reconnect. Each
 // costs its QEMU an RSA key and ends the session before it.
 inline constexpr int kMaxMainsOpening = 2;
+
+// Servers dialled for one session before the ticket of the channel is here,
+// under way or in vain: what a stranger who shares the client's address and
+// knows the session's id can cost its QEMU, an RSA key each. A desktop with
+// four monitors, audio and ten USB ports opens 21 channels at once behind main.
+inline constexpr int kMaxEarlyDials = 32;
 
 // A worker wakes up at least this often, and one that has not turned over for
 // kWorkerStalledMs is reported by /livez.

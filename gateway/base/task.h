@@ -12,11 +12,13 @@
 #define SPICEGATE_GATEWAY_BASE_TASK_H_
 
 #include <coroutine>
+#include <cstddef>
 #include <cstdlib>
 #include <optional>
 #include <utility>
 
 #include "gateway/base/check.h"
+#include "gateway/base/frame_pool.h"
 
 namespace spicegate {
 
@@ -36,7 +38,17 @@ struct FinalAwaiter {
   void await_resume() const noexcept {}
 };
 
-struct PromiseBase {
+// Where the frames of a promise's coroutines live.
+struct PooledFrame {
+  static void* operator new(size_t num_bytes) {
+    return FramePool::Take(num_bytes);
+  }
+  static void operator delete(void* frame, size_t num_bytes) {
+    FramePool::Give(frame, num_bytes);
+  }
+};
+
+struct PromiseBase : PooledFrame {
   std::coroutine_handle<> continuation = std::noop_coroutine();
 
   std::suspend_always initial_suspend() const noexcept { return {}; }
@@ -66,7 +78,7 @@ struct Promise<void> : PromiseBase {
 
 // Drives a spawned task and frees itself after it.
 struct Detached {
-  struct promise_type {
+  struct promise_type : PooledFrame {
     Detached get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }

@@ -17,6 +17,8 @@ constexpr size_t kMaxUnixPathLen = 107;   // sockaddr_un
 constexpr size_t kMaxHostLen = 253;       // RFC 1035
 constexpr size_t kMaxSubjectLen = 1024;
 constexpr size_t kMaxAddressLen = 64;  // longest: [IPv6]:65535
+// A spin beyond this is not a moment any more.
+constexpr int64_t kLongestSpinUs = 1000;
 constexpr int64_t kDayS = 24 * 3600;
 
 using Text = JsonObjectReader::Text;
@@ -117,6 +119,10 @@ void ConfigParser::Read(JsonObjectReader& root) {
     reader.Int("first_use_s", 1, kDayS, &config_.tickets.first_use_s);
   });
   root.Object("log", [this](JsonObjectReader& reader) { ReadLog(reader); });
+  root.Object("relay", [this](JsonObjectReader& reader) {
+    reader.Int("spin_us", 0, kLongestSpinUs, &config_.relay.spin_us);
+    reader.Bool("splice", &config_.relay.splice);
+  });
   root.Object("limits",
               [this](JsonObjectReader& reader) { ReadLimits(reader); });
 }

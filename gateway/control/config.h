@@ -64,6 +64,14 @@ struct TicketConfig {
   int64_t first_use_s = 60;  // from issue to the first link that uses it
 };
 
+struct RelayConfig {
+  // How long a worker looks for more interactive work before it sleeps; see
+  // SpinPolicy. 0: never.
+  int64_t spin_us = kDefaultSpinUs;
+  // Bulk goes through pipes instead of buffers where it can.
+  bool splice = true;
+};
+
 // Paths are absolute or, given relative, start at the configuration file's
 // directory; they are stored resolved.
 struct Config {
@@ -79,6 +87,7 @@ struct Config {
   std::string state_dir;  // empty: not given, the gateway chooses one
   TicketConfig tickets;
   LogLevel log_level = LogLevel::kInfo;
+  RelayConfig relay;
   Limits limits;
 
   bool HasTlsListener() const;

@@ -23,6 +23,8 @@ using Label = ClientMetric::Label;
 
 constexpr std::array<std::string_view, kNumSafeEnds> kSafeEndNames = {
     "not_needed", "waited", "server_ended", "timed_out"};
+constexpr std::array<std::string_view, kNumEarlyDialOutcomes> kEarlyDialNames =
+    {"used", "dropped", "refused"};
 constexpr std::array<std::string_view, kNumTlsLegs> kLegNames = {"client",
                                                                  "server"};
 constexpr std::array<std::string_view, kNumTlsVersions> kVersionNames = {"1.2",
@@ -180,6 +182,17 @@ void AddSafeEnds(const Workers& workers, Families* out) {
   }
 }
 
+void AddEarlyDials(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Counter, "spicegate_early_dials_total",
+             "Servers dialled before the ticket of a session's further channel "
+             "was here, by what became of it.");
+  for (size_t i = 0; i < kNumEarlyDialOutcomes; ++i) {
+    out->Add(Sum(
+                 workers, [i](auto& w) -> auto& { return w.early_dials[i]; }),
+             {Named("outcome", kEarlyDialNames[i])});
+  }
+}
+
 void AddTls(const Workers& workers, Families* out) {
   out->Begin(MetricType::Counter, "spicegate_tls_connections_total",
              "TLS handshakes completed, by leg, version, cipher and where "
@@ -205,6 +218,22 @@ void AddResources(const Workers& workers, Families* out) {
       "Relay buffers that hold bytes not yet taken, each counted whole.",
       Sum(
           workers, [](auto& w) -> auto& { return w.relay_buffer_bytes; }));
+  out->Begin(MetricType::Counter, "spicegate_relay_bytes_total",
+             "Bytes relayed, by the way they went.");
+  out->Add(Sum(
+               workers, [](auto& w) -> auto& { return w.bytes_copied; }),
+           {{"way", "copied"}});
+  out->Add(Sum(
+               workers, [](auto& w) -> auto& { return w.bytes_spliced; }),
+           {{"way", "spliced"}});
+  out->Gauge("spicegate_relay_pipes_in_use",
+             "Pipes that bytes are passing through.",
+             Sum(
+                 workers, [](auto& w) -> auto& { return w.pipes_in_use; }));
+  out->Counter("spicegate_relay_pipe_shortages_total",
+               "Times bulk was copied because there was no pipe to be had.",
+               Sum(
+                   workers, [](auto& w) -> auto& { return w.pipe_shortages; }));
   out->Gauge("spicegate_ops_in_flight", "Kernel operations not yet completed.",
              Sum(
                  workers, [](auto& w) -> auto& { return w.ops_in_flight; }));
@@ -216,6 +245,22 @@ void AddResources(const Workers& workers, Families* out) {
           workers, [](auto& w) -> auto& { return w.completions_dropped; }));
   out->Gauge("spicegate_workers", "Worker threads.",
              static_cast<double>(workers.size()));
+}
+
+void AddSpins(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Counter, "spicegate_spins_total",
+             "Searches for interactive work before a sleep, by outcome.");
+  out->Add(Sum(
+               workers, [](auto& w) -> auto& { return w.spins_hit; }),
+           {{"outcome", "hit"}});
+  out->Add(Sum(
+               workers, [](auto& w) -> auto& { return w.spins_missed; }),
+           {{"outcome", "miss"}});
+  out->Counter("spicegate_spin_seconds_total",
+               "CPU time that those searches took.",
+               Sum(
+                   workers, [](auto& w) -> auto& { return w.spin_us; }) /
+                   1e6);
 }
 
 void AddValues(const ProcessValues& values, Families* out) {
@@ -287,8 +332,10 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
   AddSessions(workers, &families);
   AddChannels(workers, &families);
   AddSafeEnds(workers, &families);
+  AddEarlyDials(workers, &families);
   AddTls(workers, &families);
   AddResources(workers, &families);
+  AddSpins(workers, &families);
   AddValues(values, &families);
   AddProcess(values.process, &families);
   std::ostringstream out;

@@ -90,13 +90,79 @@ Task<Refusal> RefuseLink(Leg* leg, TimerWheel* timers, LinkError error,
   co_return reason;
 }
 
+// What the client sends up to its ticket, in few reads: each takes along what
+// the client must still send in any case, and never what comes behind the
+// ticket, which is the channel's.
+class LinkInput {
+ public:
+  explicit LinkInput(Leg* leg) : leg_(leg) {}
+  LinkInput(const LinkInput&) = delete;
+  LinkInput& operator=(const LinkInput&) = delete;
+
+  // Fills `out` whole, as ReadExactly. At least `ahead_len` bytes follow it
+  // before the channel begins.
+  Task<int> Read(std::span<uint8_t> out, size_t ahead_len);
+
+  // Reads at most `len` bytes if nothing is in hand. False when nothing has
+  // come yet; an end or a failure shows in the next Read.
+  bool Fill(size_t len);
+
+ private:
+  Leg* const leg_;
+  std::array<uint8_t, proto::kLinkHeaderLen + proto::kLinkMessFixedLen +
+                          proto::kTicketLen>
+      bytes_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  int error_ = 0;
+};
+
+bool LinkInput::Fill(size_t len) {
+  if (begin_ != end_ || error_ != 0) {
+    return true;
+  }
+  const ssize_t n =
+      leg_->stream->Read(std::span(bytes_).first(std::min(len, bytes_.size())));
+  if (n == -EAGAIN) {
+    return false;
+  }
+  begin_ = 0;
+  end_ = static_cast<size_t>(std::max<ssize_t>(n, 0));
+  if (n <= 0) {
+    error_ = n == 0 ? -ENODATA : static_cast<int>(n);
+  }
+  return true;
+}
+
+Task<int> LinkInput::Read(std::span<uint8_t> out, size_t ahead_len) {
+  while (!out.empty()) {
+    if (!Fill(out.size() + ahead_len)) {
+      const int error = co_await leg_->socket->Until(leg_->stream->ReadWait());
+      if (error != 0) {
+        co_return error;
+      }
+      continue;
+    }
+    if (begin_ == end_) {
+      co_return error_;
+    }
+    const size_t len = std::min(out.size(), end_ - begin_);
+    std::copy_n(bytes_.begin() + begin_, len, out.begin());
+    begin_ += len;
+    out = out.subspan(len);
+  }
+  co_return 0;
+}
+
 // Reads the header. A wrong magic is answered as soon as it shows, which may
 // be before there are 16 bytes.
-Task<Refusal> ReadHeader(Leg* leg, TimerWheel* timers,
+Task<Refusal> ReadHeader(Leg* leg, LinkInput* input, TimerWheel* timers,
                          proto::LinkHeader* header) {
+  constexpr size_t kBehindLen = proto::kLinkMessFixedLen + proto::kTicketLen;
   std::array<uint8_t, proto::kLinkHeaderLen> bytes;
   const std::span<uint8_t> magic(bytes.data(), proto::kLinkMagic.size());
-  int error = co_await ReadExactly(leg, magic);
+  const std::span<uint8_t> rest = std::span(bytes).subspan(magic.size());
+  int error = co_await input->Read(magic, rest.size() + kBehindLen);
   if (error != 0) {
     co_return ReasonOf(error);
   }
@@ -104,7 +170,7 @@ Task<Refusal> ReadHeader(Leg* leg, TimerWheel* timers,
     co_return co_await RefuseLink(leg, timers, LinkError::kInvalidMagic,
                                   CloseReason::kBadMagic);
   }
-  error = co_await ReadExactly(leg, std::span(bytes).subspan(magic.size()));
+  error = co_await input->Read(rest, kBehindLen);
   if (error != 0) {
     co_return ReasonOf(error);
   }
@@ -129,11 +195,12 @@ Task<Refusal> ReadHeader(Leg* leg, TimerWheel* timers,
 }
 
 // Reads the link message and judges what it asks for.
-Task<Refusal> ReadLinkMess(Leg* leg, const DoorContext* context,
-                           size_t body_len, ClientLink* link) {
+Task<Refusal> ReadLinkMess(Leg* leg, LinkInput* input,
+                           const DoorContext* context, size_t body_len,
+                           ClientLink* link) {
   std::array<uint8_t, proto::kMaxLinkMessLen> body;
   const std::span<uint8_t> used(body.data(), body_len);
-  const int error = co_await ReadExactly(leg, used);
+  const int error = co_await input->Read(used, proto::kTicketLen);
   if (error != 0) {
     co_return ReasonOf(error);
   }
@@ -172,11 +239,17 @@ Task<Refusal> SendReply(Leg* leg, const LinkKey* key, proto::ChannelType type) {
 }
 
 // Reads the mechanism, if this client sends one, and the ticket.
-Task<Refusal> ReadTicket(Leg* leg, const DoorContext* context,
+Task<Refusal> ReadTicket(Leg* leg, LinkInput* input, const DoorContext* context,
                          ClientLink* link) {
-  if (link->common_caps.Has(proto::kCommonCapAuthSelection)) {
+  const bool selects = link->common_caps.Has(proto::kCommonCapAuthSelection);
+  if (!input->Fill(proto::kTicketLen +
+                   (selects ? proto::kAuthMechanismLen : 0)) &&
+      context->before_ticket) {
+    context->before_ticket(*link, context->deadline_ms);
+  }
+  if (selects) {
     std::array<uint8_t, proto::kAuthMechanismLen> mechanism;
-    const int error = co_await ReadExactly(leg, mechanism);
+    const int error = co_await input->Read(mechanism, proto::kTicketLen);
     if (error != 0) {
       co_return ReasonOf(error);
     }
@@ -189,7 +262,7 @@ Task<Refusal> ReadTicket(Leg* leg, const DoorContext* context,
     }
   }
   std::array<uint8_t, proto::kTicketLen> ticket;
-  const int error = co_await ReadExactly(leg, ticket);
+  const int error = co_await input->Read(ticket, 0);
   if (error != 0) {
     co_return ReasonOf(error);
   }
@@ -208,12 +281,13 @@ Task<Refusal> RunSteps(Leg* leg, const DoorContext* context, ClientLink* link) {
       co_return refusal;
     }
   }
+  LinkInput input(leg);
   proto::LinkHeader header;
-  refusal = co_await ReadHeader(leg, context->timers, &header);
+  refusal = co_await ReadHeader(leg, &input, context->timers, &header);
   if (refusal.has_value()) {
     co_return refusal;
   }
-  refusal = co_await ReadLinkMess(leg, context, header.size, link);
+  refusal = co_await ReadLinkMess(leg, &input, context, header.size, link);
   if (refusal.has_value()) {
     co_return refusal;
   }
@@ -222,7 +296,7 @@ Task<Refusal> RunSteps(Leg* leg, const DoorContext* context, ClientLink* link) {
   if (refusal.has_value()) {
     co_return refusal;
   }
-  refusal = co_await ReadTicket(leg, context, link);
+  refusal = co_await ReadTicket(leg, &input, context, link);
   co_return refusal;
 }
 

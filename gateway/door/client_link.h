@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -46,6 +47,10 @@ struct DoorContext {
   std::shared_ptr<const ServerTlsContext> tls;
   std::shared_ptr<const LinkKey> link_key;
   bool need_secured = false;
+  // Told what the client asks for, once it has its reply and while its ticket,
+  // which is empty in `link`, is still on the way. Optional.
+  std::function<void(const ClientLink& link, int64_t deadline_ms)>
+      before_ticket;
   int64_t deadline_ms = 0;  // monotonic; for the whole of it
 };
 

@@ -33,6 +33,16 @@ struct OpId {
   explicit operator bool() const { return generation != 0; }
 };
 
+// A pipe of the kernel's: bytes pass through it from one socket to another
+// without being copied to us. Plain data; whoever opened it closes it.
+struct Pipe {
+  int read_fd = -1;
+  int write_fd = -1;
+  size_t capacity_bytes = 0;  // for full pages; small segments fill it earlier
+
+  bool open() const { return read_fd >= 0; }
+};
+
 // One completion of an operation.
 struct OpResult {
   int32_t value = 0;  // >= 0 or -errno; -ECANCELED after Cancel
@@ -86,6 +96,18 @@ class IoDriver {
   virtual ssize_t Send(int fd, std::span<const uint8_t> in) = 0;
   // Sends FIN behind what was sent; 0 or -errno.
   virtual int ShutdownWrite(int fd) = 0;
+  // A pipe of `size_bytes`, or smaller where the user's quota of pipe memory
+  // is used up: look at its capacity. 0 or -errno (-EMFILE, -ENFILE).
+  virtual int OpenPipe(size_t size_bytes, Pipe* pipe) = 0;
+  // Bytes that are still inside are lost. `pipe` is not open afterwards.
+  virtual void ClosePipe(Pipe* pipe) = 0;
+  // From a socket into a pipe: bytes (> 0), 0 at the end of the stream,
+  // -EAGAIN, or -errno. -EAGAIN with bytes in the pipe may also mean that it
+  // is full.
+  virtual ssize_t SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) = 0;
+  // From a pipe, which holds at least `max_bytes`, to a socket: bytes (> 0),
+  // -EAGAIN, or -errno.
+  virtual ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) = 0;
   // No operation may be in flight on `fd`. With `reset` the peer sees RST.
   virtual void Close(int fd, bool reset) = 0;
 
@@ -95,6 +117,10 @@ class IoDriver {
   // something completes; 0: not at all). NowMs is fresh afterwards, so that
   // timers can fire before handlers rely on them.
   virtual void Wait(int64_t timeout_ms) = 0;
+
+  // Submits what was started and looks for completions for at most `spin_us`
+  // without sleeping; true when there are some. Wait follows, in either case.
+  virtual bool Spin(int64_t spin_us) = 0;
 
   // Hands out the completions that Wait found; returns their number.
   virtual unsigned Dispatch() = 0;

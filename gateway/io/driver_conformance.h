@@ -43,9 +43,11 @@ class Host {
   virtual sockaddr_in Nowhere() = 0;
 };
 
+// `family` is what connections are made of: TCP on loopback, or AF_UNIX.
 class UringHost final : public Host {
  public:
-  explicit UringHost(const UringOptions& options) {
+  explicit UringHost(const UringOptions& options, int family = AF_INET)
+      : family_(family) {
     auto driver = UringDriver::Create(options);
     if (!driver.ok()) {
       ADD_FAILURE() << driver.status();
@@ -59,6 +61,13 @@ class UringHost final : public Host {
   IoDriver* driver() override { return driver_.get(); }
 
   std::pair<int, int> Connection() override {
+    if (family_ == AF_UNIX) {
+      int fds[2];
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                           0, fds),
+                0);
+      return {fds[0], fds[1]};
+    }
     sockaddr_in address{};
     const int listener = Listen(&address);
     const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -99,6 +108,7 @@ class UringHost final : public Host {
     return fd;
   }
 
+  const int family_;
   UniqueFd nowhere_;
   std::unique_ptr<UringDriver> driver_;
 };
@@ -108,7 +118,10 @@ class SimHost final : public Host {
   explicit SimHost(const SimOptions& options)
       : network_(options), driver_(&network_) {}
 
-  ~SimHost() override { EXPECT_EQ(network_.OpenSockets(), 0u); }
+  ~SimHost() override {
+    EXPECT_EQ(network_.OpenSockets(), 0u);
+    EXPECT_EQ(network_.OpenPipes(), 0u);
+  }
 
   IoDriver* driver() override { return &driver_; }
   std::pair<int, int> Connection() override { return network_.SocketPair(); }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/io/leg.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace spicegate {
 
 Leg Leg::Plain(IoDriver* driver, int fd) {
   auto socket = std::unique_ptr<Socket>(new Socket(driver, fd));
-  auto stream = std::make_unique<SocketStream>(socket.get());
-  return Leg(std::move(socket), std::move(stream));
+  StreamPtr plain(socket->plain());
+  return Leg(std::move(socket), std::move(plain));
 }
 
 void Leg::Release(Socket::End end) {
@@ -19,10 +20,16 @@ void Leg::Release(Socket::End end) {
 }
 
 Task<int> ReadExactly(Leg* leg, std::span<uint8_t> out) {
-  while (!out.empty()) {
-    const ssize_t n = leg->stream->Read(out);
+  const int n = co_await ReadAtLeast(leg, out, out.size());
+  co_return std::min(n, 0);
+}
+
+Task<int> ReadAtLeast(Leg* leg, std::span<uint8_t> out, size_t at_least) {
+  size_t len = 0;
+  while (len < at_least) {
+    const ssize_t n = leg->stream->Read(out.subspan(len));
     if (n > 0) {
-      out = out.subspan(static_cast<size_t>(n));
+      len += static_cast<size_t>(n);
       continue;
     }
     if (n == 0) {
@@ -36,7 +43,7 @@ Task<int> ReadExactly(Leg* leg, std::span<uint8_t> out) {
       co_return error;
     }
   }
-  co_return 0;
+  co_return static_cast<int>(len);
 }
 
 Task<int> WriteAll(Leg* leg, std::span<const uint8_t> in) {

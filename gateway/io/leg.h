@@ -18,10 +18,10 @@ namespace spicegate {
 // connection with FIN.
 struct Leg {
   std::unique_ptr<Socket> socket;
-  std::unique_ptr<Stream> stream;
+  StreamPtr stream;
 
   Leg() = default;
-  Leg(std::unique_ptr<Socket> s, std::unique_ptr<Stream> t)
+  Leg(std::unique_ptr<Socket> s, StreamPtr t)
       : socket(std::move(s)), stream(std::move(t)) {}
   Leg(Leg&&) = default;
   Leg& operator=(Leg&& other) {
@@ -46,6 +46,10 @@ struct Leg {
 // Fills `out` whole. 0, -ENODATA when the peer ended first, or -errno; an
 // interrupt of the socket ends it with the interrupt's error.
 Task<int> ReadExactly(Leg* leg, std::span<uint8_t> out);
+
+// Fills the first `at_least` bytes of `out`, and more where it is there
+// already. The number of bytes, or as ReadExactly.
+Task<int> ReadAtLeast(Leg* leg, std::span<uint8_t> out, size_t at_least);
 
 // Writes `in` whole. 0 or -errno.
 Task<int> WriteAll(Leg* leg, std::span<const uint8_t> in);

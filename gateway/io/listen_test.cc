@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include <string>
+
+#include "gateway/base/limits.h"
 
 namespace spicegate {
 namespace {
@@ -43,6 +46,35 @@ TEST(ListenTest, SeveralSocketsShareAPort) {
   const auto second = ListenTcp("127.0.0.1", PortOf(*first));
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(PortOf(*second), PortOf(*first));
+}
+
+int OptionOf(int fd, int level, int name) {
+  int value = 0;
+  socklen_t len = sizeof(value);
+  EXPECT_EQ(getsockopt(fd, level, name, &value, &len), 0);
+  return value;
+}
+
+// What spares six calls for each connection (docs/decisions/0005).
+TEST(ListenTest, WhatIsAcceptedHasTheListenersOptions) {
+  const auto listener = ListenTcp("127.0.0.1", 0);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  TuneSocket(listener->get());
+  const SocketAddress address = LocalAddress(listener->get());
+  const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(connect(client.get(), address.get(), address.len), 0);
+  const UniqueFd accepted(accept(listener->get(), nullptr, nullptr));
+  ASSERT_TRUE(accepted.valid());
+  EXPECT_NE(OptionOf(accepted.get(), IPPROTO_TCP, TCP_NODELAY), 0);
+  EXPECT_NE(OptionOf(accepted.get(), SOL_SOCKET, SO_KEEPALIVE), 0);
+  EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_KEEPIDLE),
+            kKeepaliveIdleSeconds);
+  EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_KEEPINTVL),
+            kKeepaliveIntervalSeconds);
+  EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_KEEPCNT),
+            kKeepaliveProbes);
+  EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_USER_TIMEOUT),
+            static_cast<int>(kTcpUserTimeoutMs));
 }
 
 TEST(ListenTest, AnAddressWithAListenerIsNotFree) {

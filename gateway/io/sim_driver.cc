@@ -84,38 +84,81 @@ ssize_t SimDriver::Break(int fd) {
   return PickError(network_->random(), kBreakErrors);
 }
 
+ssize_t SimDriver::Disturb(int fd, double error_probability) {
+  if (!network_->connected(fd)) {
+    return 0;
+  }
+  if (Chance(error_probability)) {
+    return Break(fd);
+  }
+  if (Chance(faults().no_memory)) {
+    return Chance(0.5) ? -ENOBUFS : -ENOMEM;
+  }
+  return Chance(faults().spurious_eagain) ? -EAGAIN : 0;
+}
+
+size_t SimDriver::Shorten(size_t asked, size_t possible, double probability) {
+  if (possible <= 1 || !Chance(probability)) {
+    return asked;
+  }
+  return 1 + network_->random()->Below(std::min(asked, possible));
+}
+
 ssize_t SimDriver::Recv(int fd, std::span<uint8_t> out) {
   const size_t readable = network_->Readable(fd);
-  if (network_->connected(fd)) {
-    if (Chance(faults().recv_error)) {
-      return Break(fd);
-    }
-    if (Chance(faults().spurious_eagain)) {
-      return -EAGAIN;
-    }
+  if (const ssize_t error = Disturb(fd, faults().recv_error)) {
+    return error;
   }
-  if (readable > 1 && Chance(faults().partial_read)) {
-    const size_t most = std::min(readable, out.size());
-    out = out.first(1 + network_->random()->Below(most));
-  }
-  return network_->Recv(fd, out);
+  return network_->Recv(
+      fd, out.first(Shorten(out.size(), readable, faults().partial_read)));
 }
 
 ssize_t SimDriver::Send(int fd, std::span<const uint8_t> in) {
   const size_t writable = network_->Writable(fd);
-  if (network_->connected(fd)) {
-    if (Chance(faults().send_error)) {
-      return Break(fd);
-    }
-    if (Chance(faults().spurious_eagain)) {
-      return -EAGAIN;
-    }
+  if (const ssize_t error = Disturb(fd, faults().send_error)) {
+    return error;
   }
-  if (writable > 1 && Chance(faults().partial_write)) {
-    const size_t most = std::min(writable, in.size());
-    in = in.first(1 + network_->random()->Below(most));
+  return network_->Send(
+      fd, in.first(Shorten(in.size(), writable, faults().partial_write)));
+}
+
+int SimDriver::OpenPipe(size_t size_bytes, Pipe* pipe) {
+  if (Chance(faults().pipe_error)) {
+    return Chance(0.5) ? -EMFILE : -ENFILE;
   }
-  return network_->Send(fd, in);
+  if (Chance(faults().small_pipe)) {
+    // From the two pages of an exhausted quota to a pipe's first size.
+    const size_t pages = size_t{2} << network_->random()->Below(4);
+    size_bytes = std::min(size_bytes, pages * SimPipes::kPageBytes);
+  }
+  *pipe = network_->OpenPipe(size_bytes);
+  return 0;
+}
+
+void SimDriver::ClosePipe(Pipe* pipe) {
+  network_->ClosePipe(*pipe);
+  *pipe = Pipe{};
+}
+
+ssize_t SimDriver::SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) {
+  const size_t readable = network_->Readable(fd);
+  if (network_->PipeIsFull(pipe)) {
+    return -EAGAIN;
+  }
+  if (const ssize_t error = Disturb(fd, faults().recv_error)) {
+    return error;
+  }
+  return network_->SpliceIn(
+      fd, pipe, Shorten(max_bytes, readable, faults().partial_read));
+}
+
+ssize_t SimDriver::SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) {
+  const size_t writable = network_->Writable(fd);
+  if (const ssize_t error = Disturb(fd, faults().send_error)) {
+    return error;
+  }
+  return network_->SpliceOut(
+      pipe, fd, Shorten(max_bytes, writable, faults().partial_write));
 }
 
 int SimDriver::ShutdownWrite(int fd) { return network_->ShutdownWrite(fd); }

@@ -41,12 +41,17 @@ class SimDriver final : public IoDriver {
   ssize_t Recv(int fd, std::span<uint8_t> out) override;
   ssize_t Send(int fd, std::span<const uint8_t> in) override;
   int ShutdownWrite(int fd) override;
+  int OpenPipe(size_t size_bytes, Pipe* pipe) override;
+  void ClosePipe(Pipe* pipe) override;
+  ssize_t SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) override;
+  ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) override;
   void Close(int fd, bool reset) override;
 
   // Never sleeps: when nothing is there to hand out, the network's clock jumps
   // by the timeout. With -1 and nothing under way it returns 0 at once, since
   // only the caller could change that.
   void Wait(int64_t timeout_ms) override;
+  bool Spin(int64_t) override { return false; }
   unsigned Dispatch() override;
   void Wake() override { woken_.store(true); }
   int64_t NowMs() const override { return network_->now_ms(); }
@@ -91,6 +96,10 @@ class SimDriver final : public IoDriver {
   unsigned HandOut(uint32_t slot);
 
   ssize_t Break(int fd);
+  // The error that keeps bytes from moving this time, or 0.
+  ssize_t Disturb(int fd, double error_probability);
+  // How many of `asked` bytes move when `possible` could.
+  size_t Shorten(size_t asked, size_t possible, double probability);
   bool Chance(double probability) {
     return network_->random()->Chance(probability);
   }

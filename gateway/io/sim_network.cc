@@ -108,20 +108,10 @@ void SimPeer::Reset() {
 
 // ---- SimNetwork
 
-void SimNetwork::Bytes::Append(std::span<const uint8_t> in) {
-  data.erase(0, std::exchange(start, 0));
-  data.append(reinterpret_cast<const char*>(in.data()), in.size());
-}
-
-size_t SimNetwork::Bytes::Take(std::span<uint8_t> out) {
-  const size_t n = std::min(out.size(), size());
-  std::memcpy(out.data(), data.data() + start, n);
-  start += n;
-  return n;
-}
-
 SimNetwork::SimNetwork(const SimOptions& options)
-    : options_(options), random_(options.seed) {}
+    : options_(options),
+      random_(options.seed),
+      pipes_(options.pipe_quota_bytes) {}
 
 SimNetwork::~SimNetwork() = default;
 
@@ -282,15 +272,28 @@ void SimNetwork::ReceiveReset(Socket* socket) {
   socket->error = socket->fin_in ? EPIPE : ECONNRESET;
   if (socket->inbox.size() > 0 && !socket->fin_in &&
       random_.Chance(options_.faults.reset_discards)) {
-    const size_t kept = random_.Below(socket->inbox.size());
-    socket->inbox.data.resize(socket->inbox.start + kept);
+    socket->inbox.KeepFront(random_.Below(socket->inbox.size()));
+  }
+}
+
+void SimNetwork::NoteWay(Socket* socket, Way way) {
+  const Way before = std::exchange(socket->last_way, way);
+  if (before == Way::kRecv && way == Way::kSplice) {
+    ++num_switches_to_splice_;
+  } else if (before == Way::kSplice && way == Way::kRecv) {
+    ++num_switches_to_recv_;
   }
 }
 
 ssize_t SimNetwork::Recv(int fd, std::span<uint8_t> out) {
+  return TakeIn(fd, out, Way::kRecv);
+}
+
+ssize_t SimNetwork::TakeIn(int fd, std::span<uint8_t> out, Way way) {
   CHECK(!out.empty());
   Socket& socket = Get(fd);
   if (socket.inbox.size() > 0) {
+    NoteWay(&socket, way);
     const size_t n = socket.inbox.Take(out);
     if (Socket* peer = PeerOf(socket)) {
       peer->num_delivered += static_cast<int64_t>(n);
@@ -340,6 +343,43 @@ ssize_t SimNetwork::Send(int fd, std::span<const uint8_t> in) {
   return static_cast<ssize_t>(n);
 }
 
+Pipe SimNetwork::OpenPipe(size_t size_bytes) {
+  const int read_fd = next_fd_++;
+  return pipes_.Open(size_bytes, read_fd, next_fd_++);
+}
+
+ssize_t SimNetwork::SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) {
+  CHECK(max_bytes > 0);
+  if (pipes_.IsFull(pipe)) {
+    return -EAGAIN;  // before the socket is looked at
+  }
+  const bool odd = random_.Chance(options_.faults.odd_segments);
+  std::array<uint8_t, SimPipes::kMaxSegmentBytes> segment;
+  size_t moved = 0;
+  ssize_t n = 0;
+  do {
+    const size_t len =
+        odd ? 1 + random_.Below(segment.size()) : SimPipes::kPageBytes;
+    n = TakeIn(fd, std::span(segment).first(std::min(len, max_bytes - moved)),
+               Way::kSplice);
+    if (n <= 0) {
+      return n;
+    }
+    pipes_.Put(pipe, std::span(segment).first(static_cast<size_t>(n)));
+    moved += static_cast<size_t>(n);
+  } while (moved < max_bytes && Readable(fd) > 0 && !pipes_.IsFull(pipe));
+  return static_cast<ssize_t>(moved);
+}
+
+ssize_t SimNetwork::SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) {
+  CHECK(max_bytes > 0 && max_bytes <= pipes_.NumBytes(pipe));
+  const ssize_t n = Send(fd, pipes_.Front(pipe, max_bytes));
+  if (n > 0) {
+    pipes_.Drop(pipe, static_cast<size_t>(n));
+  }
+  return n;
+}
+
 int SimNetwork::ShutdownWrite(int fd) {
   Socket& socket = Get(fd);
   if (socket.dead || socket.fresh || socket.listening) {
@@ -386,7 +426,7 @@ void SimNetwork::Fail(int fd) {
   ++num_broken_;
   socket.dead = true;
   socket.error = 0;
-  socket.inbox = Bytes{};
+  socket.inbox = SimBytes();
   socket.broken = true;
   if (Socket* peer = PeerOf(socket)) {
     peer->broken = true;

@@ -4,7 +4,8 @@
 // for SimDriver and for the tests that play the peers. Everything it does
 // follows from its seed. It behaves as Linux does with TCP on loopback:
 // FIN comes behind the data, closing with unread input sends RST, an error is
-// told once (ECONNRESET) and then reads end and writes get EPIPE.
+// told once (ECONNRESET) and then reads end and writes get EPIPE. Pipes are
+// filled and emptied as splice(2) does it (sim_pipes.h).
 //
 // Test code only. One thread. Descriptor numbers are never used twice and are
 // no descriptors of the kernel, so that using a closed one is always noticed.
@@ -24,6 +25,10 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+
+#include "gateway/io/driver.h"
+#include "gateway/io/sim_bytes.h"
+#include "gateway/io/sim_pipes.h"
 
 namespace spicegate {
 
@@ -45,16 +50,20 @@ class SimRandom {
 // What may go wrong: probabilities in [0, 1], drawn anew at every chance.
 // Only the product's side of a connection suffers them, never a SimPeer.
 struct SimFaults {
-  double partial_read = 0;     // Recv returns less than there is
-  double partial_write = 0;    // Send takes less than fits
+  double partial_read = 0;     // Recv, SpliceIn return less than there is
+  double partial_write = 0;    // Send, SpliceOut take less than fits
   double spurious_ready = 0;   // Poll completes although nothing is ready
-  double spurious_eagain = 0;  // Recv or Send does not, although it could
-  double recv_error = 0;       // Recv fails, and the connection with it
-  double send_error = 0;       // Send likewise
+  double spurious_eagain = 0;  // bytes do not move, although they could
+  double no_memory = 0;        // likewise: -ENOBUFS or -ENOMEM
+  double recv_error = 0;       // Recv, SpliceIn fail, and the connection
+  double send_error = 0;       // Send, SpliceOut likewise
   double connect_error = 0;    // Connect fails although somebody listens
   double connect_stall = 0;    // Connect is never answered
   double accept_error = 0;     // Accept ends with -EMFILE or the like
   double open_error = 0;       // OpenSocket: -EMFILE
+  double pipe_error = 0;       // OpenPipe: -EMFILE or -ENFILE
+  double small_pipe = 0;       // OpenPipe gives less than was asked for
+  double odd_segments = 0;     // SpliceIn finds segments of 1 byte to 32 KiB
   double reset_discards = 0;   // RST overtakes data that was under way
   // A cancelled operation that could complete does so, instead of ending
   // with -ECANCELED.
@@ -68,6 +77,8 @@ struct SimOptions {
   // What one direction of a connection holds before Send says -EAGAIN.
   size_t link_capacity_bytes = 64 * 1024;
   SimFaults faults;
+  // What the product's pipes may hold together before new ones are smaller.
+  size_t pipe_quota_bytes = 64 * 1024 * 1024;
 };
 
 // 127.0.0.1 with `port`: the addresses of the simulated network.
@@ -141,6 +152,14 @@ class SimNetwork {
 
   // Sockets and listeners that belong to the product.
   size_t OpenSockets() const { return num_open_; }
+  // Pipes that are not closed.
+  size_t OpenPipes() const { return pipes_.num_open(); }
+  // Bytes in a pipe.
+  size_t PipedBytes(const Pipe& pipe) const { return pipes_.NumBytes(pipe); }
+  // How often the bytes of one of the product's sockets were taken by SpliceIn
+  // where Recv took those before, and the other way round.
+  uint64_t num_switches_to_splice() const { return num_switches_to_splice_; }
+  uint64_t num_switches_to_recv() const { return num_switches_to_recv_; }
   // Connections that faults or Fail have broken.
   uint64_t num_broken() const { return num_broken_; }
   SimRandom* random() { return &random_; }
@@ -171,20 +190,20 @@ class SimNetwork {
   int Accept(int listen_fd);
   // Drops the connection that waits longest, as the peer's RST does.
   void AbortOldest(int listen_fd);
+  Pipe OpenPipe(size_t size_bytes);
+  void ClosePipe(const Pipe& pipe) { pipes_.Close(pipe); }
+  bool PipeIsFull(const Pipe& pipe) const { return pipes_.IsFull(pipe); }
+  // As IoDriver's. The pipe of SpliceOut holds `max_bytes`.
+  ssize_t SpliceIn(int fd, const Pipe& pipe, size_t max_bytes);
+  ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes);
   // Operations in flight on `fd`, kept by drivers.
   void AddOps(int fd, int change);
 
  private:
   friend class SimPeer;
 
-  struct Bytes {
-    std::string data;
-    size_t start = 0;
-
-    size_t size() const { return data.size() - start; }
-    void Append(std::span<const uint8_t> in);
-    size_t Take(std::span<uint8_t> out);
-  };
+  // How bytes left a socket.
+  enum class Way : uint8_t { kNone, kRecv, kSplice };
 
   struct Socket {
     bool listening = false;
@@ -198,7 +217,8 @@ class SimNetwork {
     int num_ops = 0;
     bool broken = false;        // by Fail
     int64_t num_delivered = 0;  // what the peer has read from here
-    Bytes inbox;
+    Way last_way = Way::kNone;
+    SimBytes inbox;
     std::string address;  // a listener's
     size_t max_backlog = 0;
     std::deque<int> backlog;
@@ -211,6 +231,9 @@ class SimNetwork {
   void ReceiveReset(Socket* socket);
   size_t Room(const Socket& socket);
   void Erase(int fd);
+  // Recv, and the second half of SpliceIn.
+  ssize_t TakeIn(int fd, std::span<uint8_t> out, Way way);
+  void NoteWay(Socket* socket, Way way);
 
   const SimOptions options_;
   SimRandom random_;
@@ -218,8 +241,11 @@ class SimNetwork {
   int next_fd_ = 1'000'000;  // above any real descriptor
   size_t num_open_ = 0;
   uint64_t num_broken_ = 0;
+  uint64_t num_switches_to_splice_ = 0;
+  uint64_t num_switches_to_recv_ = 0;
   std::unordered_map<int, std::unique_ptr<Socket>> sockets_;
   std::map<std::string, int> listeners_;
+  SimPipes pipes_;
 };
 
 }  // namespace spicegate

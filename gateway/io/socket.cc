@@ -56,7 +56,7 @@ void Socket::Interrupt(int error) {
   if (interrupt_ == error) {
     return;  // waits that began since were cancelled by Wait
   }
-  interrupt_ = error;
+  interrupt_ = static_cast<int16_t>(error);
   for (const PendingWait& wait : waits_) {
     if (wait.waiter != nullptr) {
       driver_->Cancel(wait.op);
@@ -125,6 +125,8 @@ ssize_t SocketStream::Read(std::span<uint8_t> out) {
 ssize_t SocketStream::Write(std::span<const uint8_t> in) {
   return socket_->driver()->Send(socket_->fd(), in);
 }
+
+int SocketStream::SpliceFd() const { return socket_->fd(); }
 
 int SocketStream::ShutdownWrite() {
   return socket_->driver()->ShutdownWrite(socket_->fd());

@@ -29,6 +29,25 @@ class Waiter {
   ~Waiter() = default;
 };
 
+class Socket;
+
+// Plain bytes over a Socket, of which it is a part.
+class SocketStream final : public Stream {
+ public:
+  explicit SocketStream(Socket* socket) : socket_(socket) {}
+
+  ssize_t Read(std::span<uint8_t> out) override;
+  ssize_t Write(std::span<const uint8_t> in) override;
+  int ShutdownWrite() override;
+  int SpliceFd() const override;
+  bool ShortReadDrains() const override { return true; }
+
+ private:
+  void Dispose() override {}  // goes with its socket
+
+  Socket* const socket_;
+};
+
 class Socket final : private OpHandler {
  public:
   // How Release ends the connection.
@@ -67,6 +86,8 @@ class Socket final : private OpHandler {
 
   IoDriver* driver() const { return driver_; }
   int fd() const { return fd_; }
+  // The plain stream, as long as the socket is not released.
+  Stream* plain() { return &plain_; }
 
   // Awaitable form: `int error = co_await socket.Until(Ready::kReadable)`.
   class UntilReady;
@@ -99,11 +120,12 @@ class Socket final : private OpHandler {
   }
 
   IoDriver* driver_;
+  SocketStream plain_{this};
+  std::array<PendingWait, 2> waits_;
   int fd_;
-  int interrupt_ = 0;
+  int16_t interrupt_ = 0;  // a negated errno
   bool closing_ = false;
   End end_ = End::kFin;
-  std::array<PendingWait, 2> waits_;
 };
 
 class Socket::UntilReady final : private Waiter {
@@ -157,19 +179,6 @@ inline Socket::UntilConnected Socket::Connected(const sockaddr* address,
                                                 socklen_t address_len) {
   return {this, address, address_len};
 }
-
-// Plain bytes over a Socket, which it borrows.
-class SocketStream final : public Stream {
- public:
-  explicit SocketStream(Socket* socket) : socket_(socket) {}
-
-  ssize_t Read(std::span<uint8_t> out) override;
-  ssize_t Write(std::span<const uint8_t> in) override;
-  int ShutdownWrite() override;
-
- private:
-  Socket* const socket_;
-};
 
 }  // namespace spicegate
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "gateway/io/driver.h"
@@ -32,6 +33,14 @@ class Stream {
   // bytes are offered again, at any address.
   virtual ssize_t Write(std::span<const uint8_t> in) = 0;
 
+  // The descriptor whose raw bytes are this stream's, for IoDriver::SpliceIn
+  // and SpliceOut beside Read and Write; -1 where there is none.
+  virtual int SpliceFd() const { return -1; }
+
+  // A read that returned less than asked for found nothing more: the next one
+  // may wait for ReadWait() at once.
+  virtual bool ShortReadDrains() const { return false; }
+
   // Ends our direction (TLS: close_notify, then FIN). 0, -EAGAIN: call again
   // when WriteWait() is ready, or -errno.
   virtual int ShutdownWrite() = 0;
@@ -39,7 +48,25 @@ class Stream {
   // What the socket must be for, after Read or Write returned -EAGAIN.
   virtual Ready ReadWait() const { return Ready::kReadable; }
   virtual Ready WriteWait() const { return Ready::kWritable; }
+
+ private:
+  friend struct StreamDeleter;
+
+  // Called instead of delete by the owner of a StreamPtr.
+  virtual void Dispose() { delete this; }
 };
+
+struct StreamDeleter {
+  StreamDeleter() = default;
+  // So that a unique_ptr to any kind of stream becomes a StreamPtr.
+  template <typename T>
+  StreamDeleter(std::default_delete<T>) {}
+
+  void operator()(Stream* stream) const { stream->Dispose(); }
+};
+
+// Owns a stream, or stands for the plain one that is part of its socket.
+using StreamPtr = std::unique_ptr<Stream, StreamDeleter>;
 
 }  // namespace spicegate
 

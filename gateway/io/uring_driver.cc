@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/io/uring_driver.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -25,9 +26,30 @@ constexpr uint64_t kKindCancel = 2;
 constexpr uint32_t kFieldMask = (1u << 24) - 1;
 constexpr size_t kMaxOps = size_t{1} << 24;
 constexpr int kMaxSubmitAttempts = 10'000;
+// Between two looks at the ring while spinning, about 0.1 us.
+constexpr int kPausesPerLook = 4;
+
+// Tells the core that this is a loop that waits.
+void RelaxCpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 uint64_t UserData(uint32_t slot, uint32_t generation) {
   return (uint64_t{slot} << 40) | (uint64_t{generation} << 16) | kKindOp;
+}
+
+ssize_t Splice(int from, int to, size_t max_bytes) {
+  for (;;) {
+    const ssize_t n = splice(from, nullptr, to, nullptr, max_bytes,
+                             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n >= 0 || errno != EINTR) {
+      return n >= 0 ? n : -errno;
+    }
+  }
 }
 
 int MakeRing(const UringOptions& options, io_uring* ring) {
@@ -41,7 +63,9 @@ int MakeRing(const UringOptions& options, io_uring* ring) {
                                : kRingSubmissionEntries;
   if (options.defer_taskrun) {
     io_uring_params best = params;
-    best.flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+    // TASKRUN_FLAG shows in memory that completions wait to be made.
+    best.flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                  IORING_SETUP_TASKRUN_FLAG;
     if (io_uring_queue_init_params(entries, ring, &best) == 0) {
       return 0;
     }
@@ -59,6 +83,8 @@ absl::StatusOr<std::unique_ptr<UringDriver>> UringDriver::Create(
                                   std::strerror(-error));
   }
   driver->ring_made_ = true;
+  // Spares each entry a look-up of the ring's descriptor. May be refused.
+  io_uring_register_ring_fd(&driver->ring_);
   driver->wake_fd_.Reset(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!driver->wake_fd_.valid()) {
     return absl::ResourceExhaustedError(std::string("eventfd: ") +
@@ -128,13 +154,11 @@ OpId UringDriver::Connect(int fd, const sockaddr* address,
                           socklen_t address_len, OpHandler* handler,
                           uint32_t tag) {
   io_uring_sqe* sqe = NextSqe();
-  auto copy = std::make_unique<sockaddr_storage>();
-  std::memcpy(copy.get(), address, address_len);
-  io_uring_prep_connect(sqe, fd, reinterpret_cast<sockaddr*>(copy.get()),
+  sockaddr_storage* const copy = &addresses_.emplace_back();
+  std::memcpy(copy, address, address_len);
+  io_uring_prep_connect(sqe, fd, reinterpret_cast<sockaddr*>(copy),
                         address_len);
-  const OpId id = Start(sqe, handler, tag);
-  ops_[id.slot].address = std::move(copy);
-  return id;
+  return Start(sqe, handler, tag);
 }
 
 void UringDriver::Cancel(OpId op) {
@@ -189,6 +213,37 @@ int UringDriver::ShutdownWrite(int fd) {
   return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
 }
 
+int UringDriver::OpenPipe(size_t size_bytes, Pipe* pipe) {
+  int fds[2];
+  if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
+    return -errno;
+  }
+  pipe->read_fd = fds[0];
+  pipe->write_fd = fds[1];
+  // -EPERM beyond the quota (fs.pipe-user-pages-soft): it stays as it is.
+  int capacity =
+      fcntl(pipe->write_fd, F_SETPIPE_SZ, static_cast<int>(size_bytes));
+  if (capacity < 0) {
+    capacity = fcntl(pipe->write_fd, F_GETPIPE_SZ);
+  }
+  pipe->capacity_bytes = capacity < 0 ? 0 : static_cast<size_t>(capacity);
+  return 0;
+}
+
+void UringDriver::ClosePipe(Pipe* pipe) {
+  close(pipe->read_fd);
+  close(pipe->write_fd);
+  *pipe = Pipe{};
+}
+
+ssize_t UringDriver::SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) {
+  return Splice(fd, pipe.write_fd, max_bytes);
+}
+
+ssize_t UringDriver::SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) {
+  return Splice(pipe.read_fd, fd, max_bytes);
+}
+
 void UringDriver::Close(int fd, bool reset) {
   if (reset) {
     const linger abort_now{1, 0};
@@ -234,7 +289,33 @@ void UringDriver::Wait(int64_t timeout_ms) {
   }
   // What a full ring made us collect early is not in the ring any more.
   Enter(completions_.empty() ? timeout_ms : 0);
+  if (io_uring_sq_ready(&ring_) == 0) {
+    addresses_.clear();
+  }
   now_ms_ = MonotonicMs();
+}
+
+bool UringDriver::HasWork() const {
+  const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
+  return !completions_.empty() || io_uring_cq_ready(&ring_) > 0 ||
+         (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+bool UringDriver::Spin(int64_t spin_us) {
+  if (!wake_armed_) {
+    ArmWake();
+  }
+  Enter(0);
+  const int64_t end_us = MonotonicUs() + spin_us;
+  while (!HasWork()) {
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      RelaxCpu();
+    }
+    if (MonotonicUs() >= end_us) {
+      return HasWork();
+    }
+  }
+  return true;
 }
 
 unsigned UringDriver::Dispatch() {
@@ -274,7 +355,6 @@ bool UringDriver::HandOut(const Completion& completion) {
   const uint32_t tag = op.tag;
   if (!completion.more) {
     op.handler = nullptr;
-    op.address.reset();
     op.generation = op.generation == kFieldMask ? 1 : op.generation + 1;
     free_ops_.push_back(slot);
     --ops_in_flight_;

@@ -9,6 +9,7 @@
 #include <liburing.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -42,9 +43,16 @@ class UringDriver final : public IoDriver {
   ssize_t Recv(int fd, std::span<uint8_t> out) override;
   ssize_t Send(int fd, std::span<const uint8_t> in) override;
   int ShutdownWrite(int fd) override;
+  int OpenPipe(size_t size_bytes, Pipe* pipe) override;
+  void ClosePipe(Pipe* pipe) override;
+  // A broken connection raises SIGPIPE here, which the process must ignore:
+  // splice(2) has no flag against it.
+  ssize_t SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) override;
+  ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) override;
   void Close(int fd, bool reset) override;
 
   void Wait(int64_t timeout_ms) override;
+  bool Spin(int64_t spin_us) override;
   unsigned Dispatch() override;
   void Wake() override;
   int64_t NowMs() const override { return now_ms_; }
@@ -58,7 +66,6 @@ class UringDriver final : public IoDriver {
     OpHandler* handler = nullptr;  // nullptr: the slot is free
     uint32_t tag = 0;
     uint32_t generation = 1;
-    std::unique_ptr<sockaddr_storage> address;  // connect only
   };
   struct Completion {
     uint64_t user_data;
@@ -73,6 +80,8 @@ class UringDriver final : public IoDriver {
   void ArmWake();
   void Enter(int64_t timeout_ms);
   void Collect();
+  // Something is to be collected, or will be once the kernel is entered.
+  bool HasWork() const;
   // False for completions that are the driver's own.
   bool HandOut(const Completion& completion);
 
@@ -80,7 +89,10 @@ class UringDriver final : public IoDriver {
   bool ring_made_ = false;
   UniqueFd wake_fd_;
   bool wake_armed_ = false;
-  std::vector<Op> ops_;
+  // Grows in pieces: two operations of each idle channel are in it.
+  std::deque<Op> ops_;
+  // Of connects that the kernel has not seen yet; it copies them then.
+  std::deque<sockaddr_storage> addresses_;
   std::vector<uint32_t> free_ops_;
   std::vector<Completion> completions_;
   size_t ops_in_flight_ = 0;

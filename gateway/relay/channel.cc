@@ -30,28 +30,38 @@ void EndLeg(Leg* leg, Socket::End end) {
 
 }  // namespace
 
-void Channel::MainInitBytes::Append(std::span<const uint8_t> piece) {
+Urgency UrgencyOf(proto::ChannelType type) {
+  switch (type) {
+    case proto::ChannelType::kDisplay:
+      return Urgency::kDisplay;
+    case proto::ChannelType::kUsbredir:
+    case proto::ChannelType::kPort:
+    case proto::ChannelType::kWebdav:
+      return Urgency::kBulk;
+    default:
+      return Urgency::kInteractive;
+  }
+}
+
+void Channel::Inspection::Append(std::span<const uint8_t> piece) {
   const size_t n = std::min(piece.size(), body.size() - len);
   std::copy_n(piece.begin(), n, body.begin() + len);
   len += n;
 }
 
-Channel::Channel(const RelayContext& context, ChannelOwner* owner,
+Channel::Channel(const RelayContext* context, ChannelOwner* owner,
                  proto::ChannelKey key, proto::HeaderKind header_kind,
                  Leg client, Leg server, size_t bytes_sent)
     : context_(context),
       owner_(owner),
       key_(key),
-      client_(std::move(client)),
-      server_(std::move(server)),
-      to_server_(&client_, &server_, context.buffers,
-                 BytesOf(context.counters->bytes_client_to_server, key.type),
-                 this),
-      to_client_(&server_, &client_, context.buffers,
-                 BytesOf(context.counters->bytes_server_to_client, key.type),
-                 this),
-      timer_([](void* self) { static_cast<Channel*>(self)->OnTimer(); }, this),
-      framer_(header_kind) {
+      pair_{
+          &context->pumps,
+          this,
+          {std::move(client), std::move(server)},
+          {BytesOf(context->pumps.counters->bytes_client_to_server, key.type),
+           BytesOf(context->pumps.counters->bytes_server_to_client, key.type)}},
+      header_kind_(header_kind) {
   to_server_.CountEarlier(bytes_sent);
 }
 
@@ -65,30 +75,32 @@ void Channel::Start(Handle self, Handle session) {
     // what the client says next waits for the server's first message.
     first_message_ = FirstMessage::kAwaited;
     to_server_.Hold();
-    to_client_.set_inspecting(true);
-    timer_.Arm(context_.timers,
-               context_.timers->now_ms() + kDisplayCommittedMs);
-  } else if (key_.type == proto::ChannelType::kMain) {
+    ArmTimer(kDisplayCommittedMs);
+  }
+  if (is_display() || key_.type == proto::ChannelType::kMain) {
+    inspection_ = std::make_unique<Inspection>(header_kind_);
     to_client_.set_inspecting(true);
   }
-  to_server_.Run();
+  to_server_.Run(kPumpQuantumBytes);
   if (state_ == State::kRelaying) {
-    to_client_.Run();
+    to_client_.Run(kPumpQuantumBytes);
   }
 }
 
-void Channel::RunAgain() {
+size_t Channel::RunAgain() {
   yielded_ = false;
   if (state_ == State::kLingering) {
     ReadAndDrop();
-    return;
+    return 0;
   }
-  if (state_ == State::kRelaying && to_server_.yielded()) {
-    to_server_.Run();
+  size_t moved = 0;
+  if (state_ == State::kRelaying && to_server_.due()) {
+    moved += to_server_.Run(kPumpQuantumBytes);
   }
-  if (state_ == State::kRelaying && to_client_.yielded()) {
-    to_client_.Run();
+  if (state_ == State::kRelaying && to_client_.due()) {
+    moved += to_client_.Run(kPumpQuantumBytes);
   }
+  return moved;
 }
 
 void Channel::Close(CloseReason reason) {
@@ -113,24 +125,30 @@ void Channel::OnPumpBytes(Pump*, std::span<const uint8_t> bytes) {
 
 void Channel::InspectMain(std::span<const uint8_t> bytes) {
   for (;;) {
-    const MessageFramer::Step step = framer_.Feed(bytes);
+    const MessageFramer::Step step = inspection_->framer.Feed(bytes);
     bytes = bytes.subspan(step.consumed);
     if (step.event == MessageFramer::Event::kNeedMore) {
       return;
     }
-    if (framer_.header().type != proto::kMsgMainInit) {
+    if (inspection_->framer.header().type != proto::kMsgMainInit) {
       continue;
     }
     if (step.event == MessageFramer::Event::kBody) {
-      main_init_.Append(step.body);
+      inspection_->Append(step.body);
     } else if (step.event == MessageFramer::Event::kEnd) {
-      to_client_.set_inspecting(false);
-      if (const auto init = proto::ParseMainInit(main_init_.bytes())) {
+      const auto init = proto::ParseMainInit(inspection_->bytes());
+      EndInspection();
+      if (init.has_value()) {
         owner_->OnMainInit(this, init->session_id);
       }
       return;
     }
   }
+}
+
+void Channel::EndInspection() {
+  to_client_.set_inspecting(false);
+  inspection_.reset();
 }
 
 void Channel::InspectDisplay(std::span<const uint8_t> bytes) {
@@ -141,12 +159,19 @@ void Channel::InspectDisplay(std::span<const uint8_t> bytes) {
 
 void Channel::OnFirstDisplayMessage() {
   first_message_ = FirstMessage::kSeen;
-  to_client_.set_inspecting(false);
-  timer_.Cancel();
+  EndInspection();
+  timer_.reset();
   if (to_server_.source_ended() || to_client_.source_ended()) {
     ArmHalfClose();
   }
-  to_server_.Unhold();  // last: it may end the channel
+  Release(&to_server_);  // last: it may end the channel
+}
+
+void Channel::Release(Pump* held) {
+  held->Unhold();
+  if (state_ == State::kRelaying) {
+    held->Run(kPumpQuantumBytes);
+  }
 }
 
 void Channel::OnPumpSourceEnded(Pump* pump) {
@@ -161,10 +186,17 @@ void Channel::OnPumpSourceEnded(Pump* pump) {
   }
 }
 
+void Channel::ArmTimer(int64_t delay_ms) {
+  if (timer_ == nullptr) {
+    timer_ = std::make_unique<Timer>(
+        [](void* self) { static_cast<Channel*>(self)->OnTimer(); }, this);
+  }
+  timer_->Arm(context_->timers, context_->timers->now_ms() + delay_ms);
+}
+
 void Channel::ArmHalfClose() {
   moved_at_last_check_ = bytes_to_client() + bytes_to_server();
-  timer_.Arm(context_.timers,
-             context_.timers->now_ms() + context_.limits->half_close_ms);
+  ArmTimer(context_->limits->half_close_ms);
 }
 
 void Channel::OnPumpFinished(Pump* pump) {
@@ -178,7 +210,7 @@ void Channel::OnPumpFinished(Pump* pump) {
   if (server_leg_over && first_message_ == FirstMessage::kAwaited) {
     first_message_ = FirstMessage::kNeverComes;
     ArmHalfClose();
-    to_server_.Unhold();  // last: it may end the channel
+    Release(&to_server_);  // last: it may end the channel
   }
 }
 
@@ -189,6 +221,15 @@ void Channel::OnPumpFailed(Pump* pump, bool source, int) {
   }
   End(client_failed ? CloseReason::kClientReset : CloseReason::kServerReset,
       Socket::End::kReset, Socket::End::kReset);
+}
+
+void Channel::OnPumpReady(Pump* pump) {
+  if (UrgencyOf(key_.type) != Urgency::kInteractive) {
+    Yield();
+    return;
+  }
+  context_->pumps.counters->interactive_moves.Add(1);
+  pump->Run(kInteractiveQuantumBytes);
 }
 
 void Channel::OnPumpYielded(Pump*) { Yield(); }
@@ -207,7 +248,7 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   server_end_ = server_end;
   to_server_.Stop();
   to_client_.Stop();
-  EndLeg(&client_, client_end);
+  EndLeg(&client(), client_end);
   owner_->OnChannelClosing(this, reason);
   switch (first_message_) {
     case FirstMessage::kAwaited:
@@ -225,9 +266,12 @@ void Channel::End(CloseReason reason, Socket::End client_end,
 void Channel::ReadAndDrop() {
   std::array<uint8_t, 4096> dropped;
   for (size_t total = 0; total < kPumpQuantumBytes;) {
-    const ssize_t n = server_.stream->Read(dropped);
+    const ssize_t n = server().stream->Read(dropped);
     if (n == -EAGAIN) {
-      server_.socket->Wait(Ready::kReadable, this);
+      // It may be here on a turn that was asked for while it was relaying.
+      if (!server().socket->waiting(Ready::kReadable)) {
+        server().socket->Wait(Ready::kReadable, this);
+      }
       return;
     }
     if (n <= 0) {
@@ -246,7 +290,7 @@ void Channel::ReadAndDrop() {
 
 bool Channel::EndsMessage(std::span<const uint8_t> bytes) {
   for (;;) {
-    const MessageFramer::Step step = framer_.Feed(bytes);
+    const MessageFramer::Step step = inspection_->framer.Feed(bytes);
     bytes = bytes.subspan(step.consumed);
     if (step.event == MessageFramer::Event::kEnd) {
       return true;
@@ -262,14 +306,16 @@ void Channel::OnReady(Ready, int) { ReadAndDrop(); }
 void Channel::Finish(SafeEnd outcome) {
   DCHECK(state_ == State::kLingering);
   state_ = State::kEnded;
-  timer_.Cancel();
+  timer_.reset();
+  inspection_.reset();
   if (is_display()) {
-    context_.counters->display_safe_end[static_cast<size_t>(outcome)].Add(1);
+    context_->pumps.counters->display_safe_end[static_cast<size_t>(outcome)]
+        .Add(1);
   }
-  if (server_.socket != nullptr) {
-    server_.socket->Forget(Ready::kReadable);
+  if (server().socket != nullptr) {
+    server().socket->Forget(Ready::kReadable);
   }
-  EndLeg(&server_, server_end_);
+  EndLeg(&server(), server_end_);
   owner_->OnChannelEnded(this);
 }
 

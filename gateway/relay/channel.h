@@ -19,6 +19,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "gateway/base/close_reason.h"
@@ -28,6 +29,7 @@
 #include "gateway/base/timer_wheel.h"
 #include "gateway/io/leg.h"
 #include "gateway/relay/buffer_pool.h"
+#include "gateway/relay/pipe_pool.h"
 #include "gateway/relay/pump.h"
 #include "proto/channel.h"
 #include "proto/data_header.h"
@@ -47,7 +49,8 @@ class ChannelOwner {
   virtual void OnChannelClosing(Channel* channel, CloseReason reason) = 0;
   // Nothing is left: destroy it soon.
   virtual void OnChannelEnded(Channel* channel) = 0;
-  // Call RunAgain in the next turn of the loop.
+  // Call RunAgain when it is this channel's turn: it has more to move than
+  // its share at once, or is of a kind that runs behind others.
   virtual void OnChannelYielded(Channel* channel) = 0;
 
  protected:
@@ -57,17 +60,23 @@ class ChannelOwner {
 // What all channels of a worker share; outlives them.
 struct RelayContext {
   TimerWheel* timers = nullptr;
-  BufferPool* buffers = nullptr;
-  WorkerCounters* counters = nullptr;
   const Limits* limits = nullptr;
+  PumpContext pumps;
 };
+
+// Who runs first. An interactive channel runs as soon as it is ready, the
+// others in this order behind them.
+enum class Urgency : uint8_t { kInteractive, kDisplay, kBulk };
+inline constexpr size_t kNumUrgencies = 3;
+
+Urgency UrgencyOf(proto::ChannelType type);
 
 class Channel final : private PumpOwner, private Waiter {
  public:
   // Both legs are through their links. A display's INIT has been sent to the
   // server whole, and nothing of the server's data has been read.
   // `bytes_sent` counts what went from client to server meanwhile.
-  Channel(const RelayContext& context, ChannelOwner* owner,
+  Channel(const RelayContext* context, ChannelOwner* owner,
           proto::ChannelKey key, proto::HeaderKind header_kind, Leg client,
           Leg server, size_t bytes_sent = 0);
   ~Channel();
@@ -77,8 +86,8 @@ class Channel final : private PumpOwner, private Waiter {
   // Starts relaying. `self` and `session` are kept for the owner.
   void Start(Handle self, Handle session);
 
-  // Goes on after OnChannelYielded.
-  void RunAgain();
+  // Goes on after OnChannelYielded; returns the bytes it moved.
+  size_t RunAgain();
 
   // Ends the channel for a reason of the gateway's own. Harmless when it is
   // ending already.
@@ -105,14 +114,18 @@ class Channel final : private PumpOwner, private Waiter {
     kNeverComes,  // the server ended or failed without it
   };
 
-  // The server's INIT, which may come in pieces. A longer body than INIT's is
-  // cut: the parser reads the front.
-  struct MainInitBytes {
-    std::array<uint8_t, proto::kMainInitLen> body;
-    size_t len = 0;
+  // What looks at the server's first messages, until the one it waits for.
+  struct Inspection {
+    explicit Inspection(proto::HeaderKind kind) : framer(kind) {}
 
+    // Keeps a piece of main's INIT. A longer body than INIT's is cut: the
+    // parser reads the front.
     void Append(std::span<const uint8_t> piece);
     std::span<const uint8_t> bytes() const { return {body.data(), len}; }
+
+    proto::MessageFramer framer;
+    std::array<uint8_t, proto::kMainInitLen> body;
+    size_t len = 0;
   };
 
   // PumpOwner.
@@ -120,17 +133,21 @@ class Channel final : private PumpOwner, private Waiter {
   void OnPumpSourceEnded(Pump* pump) override;
   void OnPumpFinished(Pump* pump) override;
   void OnPumpFailed(Pump* pump, bool source, int error) override;
+  void OnPumpReady(Pump* pump) override;
   void OnPumpYielded(Pump* pump) override;
 
   // Waiter: the server's leg while lingering.
   void OnReady(Ready ready, int error) override;
 
+  void EndInspection();
   void InspectMain(std::span<const uint8_t> bytes);
   void InspectDisplay(std::span<const uint8_t> bytes);
   // Feeds the framer; true when a message has ended.
   bool EndsMessage(std::span<const uint8_t> bytes);
   void OnFirstDisplayMessage();
   void OnFirstMessageOverdue();
+  void Release(Pump* held);
+  void ArmTimer(int64_t delay_ms);
   void ArmHalfClose();
   void End(CloseReason reason, Socket::End client_end, Socket::End server_end);
   void Yield();
@@ -138,25 +155,27 @@ class Channel final : private PumpOwner, private Waiter {
   void Finish(SafeEnd outcome);
   void OnTimer();
 
+  Leg& client() { return pair_.legs[PumpPair::kClient]; }
+  Leg& server() { return pair_.legs[PumpPair::kServer]; }
   bool is_display() const { return key_.type == proto::ChannelType::kDisplay; }
 
-  const RelayContext context_;
+  const RelayContext* const context_;
   ChannelOwner* const owner_;
   const proto::ChannelKey key_;
   Handle self_;
   Handle session_;
-  Leg client_;
-  Leg server_;
-  Pump to_server_;
-  Pump to_client_;
-  Timer timer_;                  // half-close silence, or the end of lingering
-  proto::MessageFramer framer_;  // server to client, while it is inspected
-  MainInitBytes main_init_;
+  PumpPair pair_;
+  Pump to_server_{&pair_, PumpPair::kClient};
+  Pump to_client_{&pair_, PumpPair::kServer};
+  // Few channels need these at a time, and an idle one should be small.
+  std::unique_ptr<Timer> timer_;  // half-close silence, or the end of lingering
+  std::unique_ptr<Inspection> inspection_;  // server to client
   int64_t moved_at_last_check_ = 0;
   State state_ = State::kRelaying;
   CloseReason reason_ = CloseReason::kInternal;
   Socket::End server_end_ = Socket::End::kFin;
   FirstMessage first_message_ = FirstMessage::kSeen;
+  const proto::HeaderKind header_kind_;
   bool server_ended_first_ = false;
   bool reason_known_ = false;
   bool yielded_ = false;

@@ -57,8 +57,7 @@ class ChannelTest : public testing::Test, protected ChannelOwner {
     client_ = std::move(client.second);
     server_ = std::move(server.second);
     channel_ = std::make_unique<Channel>(
-        RelayContext{&timers_, &buffers_, &counters_, &limits_},
-        static_cast<ChannelOwner*>(this), ChannelKey{type, 0},
+        &context_, static_cast<ChannelOwner*>(this), ChannelKey{type, 0},
         HeaderKind::kMini, Leg::Plain(&driver_, client.first),
         Leg::Plain(&driver_, server.first));
     channel_->Start(Handle{0, 1}, Handle{0, 1});
@@ -108,6 +107,8 @@ class ChannelTest : public testing::Test, protected ChannelOwner {
   WorkerCounters counters_;
   Limits limits_;
   BufferPool buffers_;
+  PipePool pipes_{&driver_, &counters_};
+  RelayContext context_{&timers_, &limits_, {&buffers_, &pipes_, &counters_}};
   SimPeer client_;
   SimPeer server_;
   std::unique_ptr<Channel> channel_;
@@ -368,6 +369,24 @@ TEST_F(ChannelTest, ADisplayServerThatEndsFirstIsNotWaitedFor) {
   EXPECT_TRUE(ended_);
   EXPECT_EQ(closing_, CloseReason::kServerClosed);
   EXPECT_EQ(SafeEnds(SafeEnd::kServerEnded), 1);
+}
+
+TEST_F(ChannelTest, ADisplayMayEndWhileItAwaitsItsTurn) {
+  Open(ChannelType::kDisplay);
+  Run();
+  server_.WriteString(Message(3, "ack").substr(0, 4));
+  for (int i = 0; i < 50 && !yielded_; ++i) {
+    driver_.Wait(0);
+    driver_.Dispatch();
+  }
+  ASSERT_TRUE(yielded_);
+  channel_->Close(CloseReason::kSessionOver);
+  Run();
+  EXPECT_FALSE(ended_);
+  server_.WriteString(Message(3, "ack").substr(4));
+  Run();
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(SafeEnds(SafeEnd::kWaited), 1);
 }
 
 TEST_F(ChannelTest, TwoBusyDirectionsYieldOnceATurn) {

@@ -5,48 +5,60 @@
 #include <utility>
 
 #include "gateway/base/check.h"
+#include "gateway/base/limits.h"
 
 namespace spicegate {
+namespace {
 
-void Pump::Run() {
-  turn_bytes_ = 0;
-  yielded_ = false;
-  while (state_ == State::kRunning) {
-    if (turn_bytes_ >= kPumpQuantumBytes) {
-      yielded_ = true;
-      owner_->OnPumpYielded(this);
-      return;
+// Memory is short for the moment: try again, as if the socket were not ready.
+bool IsTransient(ssize_t error) {
+  return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
+}
+
+}  // namespace
+
+size_t Pump::Run(size_t quantum_bytes) {
+  run_bytes_ = 0;
+  due_ = false;
+  Next next = Next::kGoOn;
+  while (next == Next::kGoOn && state_ == State::kRunning) {
+    if (run_bytes_ >= quantum_bytes) {
+      due_ = true;
+      owner()->OnPumpYielded(this);
+      break;
     }
-    const bool in_hand = buffer_ != nullptr && !buffer_->empty();
-    Next next = Next::kWait;
-    if (in_hand && !held_) {
-      next = Write();
-    } else if (!source_ended_) {
-      next = Read();
-    } else if (!held_) {
-      next = PassEnd();
-    }
-    if (next != Next::kGoOn) {
-      return;
-    }
+    next = Step();
   }
+  return run_bytes_;
+}
+
+Pump::Next Pump::Step() {
+  if (pipe_ != nullptr && pipe_->bytes > 0) {
+    return SpliceOut();
+  }
+  if (buffer_ != nullptr && !buffer_->empty() && !held_) {
+    return Write();
+  }
+  if (!source_ended_) {
+    if (drained_) {
+      drained_ = false;
+      return WaitFor(from(), Ready::kReadable);
+    }
+    return PreparePipe() ? SpliceIn() : Read();
+  }
+  return held_ ? Next::kWait : PassEnd();
 }
 
 Pump::Next Pump::Write() {
   const std::span<const uint8_t> in(buffer_->bytes.data() + buffer_->begin,
                                     buffer_->end - buffer_->begin);
-  const ssize_t n = to_->stream->Write(in);
-  if (n == -EAGAIN) {
-    WaitFor(to_, Ready::kWritable);
-    return Next::kWait;
-  }
+  const ssize_t n = to()->stream->Write(in);
   if (n < 0) {
-    return Fail(/*source=*/false, static_cast<int>(n));
+    return IsTransient(n) ? WaitFor(to(), Ready::kWritable)
+                          : Fail(/*source=*/false, static_cast<int>(n));
   }
   buffer_->begin += static_cast<size_t>(n);
-  bytes_moved_ += n;
-  turn_bytes_ += static_cast<size_t>(n);
-  moved_->Add(n);
+  Count(static_cast<size_t>(n), &context().counters->bytes_copied);
   if (buffer_->empty()) {
     buffer_->begin = 0;
     buffer_->end = 0;
@@ -54,65 +66,144 @@ Pump::Next Pump::Write() {
   return Next::kGoOn;
 }
 
+Pump::Next Pump::SpliceOut() {
+  const ssize_t n = to()->socket->driver()->SpliceOut(
+      pipe_->pipe, to()->stream->SpliceFd(), pipe_->bytes);
+  if (n <= 0) {
+    return IsTransient(n) ? WaitFor(to(), Ready::kWritable)
+                          : Fail(/*source=*/false, static_cast<int>(n));
+  }
+  pipe_->bytes -= static_cast<size_t>(n);
+  Count(static_cast<size_t>(n), &context().counters->bytes_spliced);
+  return Next::kGoOn;
+}
+
 Pump::Next Pump::Read() {
   if (buffer_ == nullptr) {
-    buffer_ = pool_->Take();
+    buffer_ = context().buffers->Take();
   }
   const std::span<uint8_t> out(buffer_->bytes.data() + buffer_->end,
                                buffer_->bytes.size() - buffer_->end);
   if (out.empty()) {
-    return Next::kWait;  // held with a full buffer: Unhold goes on
+    return Next::kWait;  // held with a full buffer: goes on after Unhold
   }
-  const ssize_t n = from_->stream->Read(out);
-  if (n == -EAGAIN) {
-    if (buffer_->empty()) {
-      GiveBuffer();
-    }
-    WaitFor(from_, Ready::kReadable);
-    return Next::kWait;
+  const ssize_t n = from()->stream->Read(out);
+  if (n <= 0) {
+    return NothingRead(n);
   }
-  if (n < 0) {
-    return Fail(/*source=*/true, static_cast<int>(n));
-  }
-  if (n == 0) {
-    source_ended_ = true;
-    owner_->OnPumpSourceEnded(this);
-    return Next::kGoOn;
-  }
-  buffer_->end += static_cast<size_t>(n);
+  const size_t len = static_cast<size_t>(n);
+  drained_ = len < out.size() && from()->stream->ShortReadDrains();
+  buffer_->end += len;
+  ChooseWay(len);
   if (inspecting_) {
-    owner_->OnPumpBytes(this, out.first(static_cast<size_t>(n)));
+    owner()->OnPumpBytes(this, out.first(len));
   }
   return Next::kGoOn;
 }
 
+bool Pump::PreparePipe() {
+  if (!splicing_ || inspecting_ || held_) {
+    return false;
+  }
+  if (pipe_ == nullptr) {
+    pipe_ = context().pipes->Take();
+  }
+  if (pipe_ == nullptr) {
+    splicing_ = false;  // tried again after the next large reads
+    return false;
+  }
+  GiveBuffer();
+  return true;
+}
+
+Pump::Next Pump::SpliceIn() {
+  const ssize_t n = from()->socket->driver()->SpliceIn(
+      from()->stream->SpliceFd(), pipe_->pipe, pipe_->pipe.capacity_bytes);
+  if (n == -EINVAL) {
+    cannot_splice_ = true;  // not this kind of socket, or not this kernel
+    splicing_ = false;
+    GivePipe();
+    return Next::kGoOn;
+  }
+  if (n <= 0) {
+    return NothingRead(n);
+  }
+  pipe_->bytes = static_cast<size_t>(n);
+  // What a pipe takes at once depends on how the bytes are cut into segments:
+  // only few of them say that there were no more.
+  drained_ = pipe_->bytes < kCopyBelowBytes;
+  ChooseWay(pipe_->bytes);
+  return Next::kGoOn;
+}
+
+Pump::Next Pump::NothingRead(ssize_t n) {
+  if (n == 0) {
+    GivePipe();
+    source_ended_ = true;
+    owner()->OnPumpSourceEnded(this);
+    return Next::kGoOn;
+  }
+  return IsTransient(n) ? WaitFor(from(), Ready::kReadable)
+                        : Fail(/*source=*/true, static_cast<int>(n));
+}
+
+void Pump::ChooseWay(size_t num_read) {
+  const bool other_way =
+      splicing_ ? num_read < kCopyBelowBytes : num_read >= kSpliceFromBytes;
+  if (!other_way) {
+    streak_ = 0;
+    return;
+  }
+  ++streak_;
+  if (streak_ < (splicing_ ? kSmallReadsToCopy : kLargeReadsToSplice)) {
+    return;
+  }
+  streak_ = 0;
+  splicing_ = !splicing_ && context().pipes != nullptr && !cannot_splice_ &&
+              from()->stream->SpliceFd() >= 0 && to()->stream->SpliceFd() >= 0;
+}
+
+void Pump::Count(size_t num_written, Counter* way) {
+  const int64_t n = static_cast<int64_t>(num_written);
+  bytes_moved_ += n;
+  run_bytes_ += static_cast<uint32_t>(num_written);
+  pair_->moved[from_]->Add(n);
+  way->Add(n);
+}
+
 Pump::Next Pump::PassEnd() {
-  const int error = to_->stream->ShutdownWrite();
+  const int error = to()->stream->ShutdownWrite();
   if (error == -EAGAIN) {
-    WaitFor(to_, Ready::kWritable);
-    return Next::kWait;
+    return WaitFor(to(), Ready::kWritable);
   }
   if (error < 0) {
     return Fail(/*source=*/false, error);
   }
   state_ = State::kFinished;
   GiveBuffer();
-  owner_->OnPumpFinished(this);
+  owner()->OnPumpFinished(this);
   return Next::kOver;
 }
 
 Pump::Next Pump::Fail(bool source, int error) {
   Stop();
-  owner_->OnPumpFailed(this, source, error);
+  owner()->OnPumpFailed(this, source, error);
   return Next::kOver;
 }
 
-void Pump::WaitFor(Leg* leg, Ready ready) {
+Pump::Next Pump::WaitFor(Leg* leg, Ready ready) {
+  if (buffer_ != nullptr && buffer_->empty()) {
+    GiveBuffer();
+  }
+  if (pipe_ != nullptr && pipe_->bytes == 0) {
+    GivePipe();
+  }
   // After its handshake a stream waits for what it does: a read for input, a
   // write for room (renegotiation is refused).
   if (!leg->socket->waiting(ready)) {
     leg->socket->Wait(ready, this);
   }
+  return Next::kWait;
 }
 
 void Pump::OnReady(Ready ready, int error) {
@@ -120,38 +211,39 @@ void Pump::OnReady(Ready ready, int error) {
     Fail(/*source=*/ready == Ready::kReadable, error);
     return;
   }
-  Run();
-}
-
-void Pump::Unhold() {
-  if (held_) {
-    held_ = false;
-    Run();
-  }
+  due_ = true;
+  owner()->OnPumpReady(this);
 }
 
 void Pump::CountEarlier(size_t num_bytes) {
   bytes_moved_ += static_cast<int64_t>(num_bytes);
-  moved_->Add(static_cast<int64_t>(num_bytes));
+  pair_->moved[from_]->Add(static_cast<int64_t>(num_bytes));
 }
 
 void Pump::Stop() {
   GiveBuffer();
+  GivePipe();
   if (state_ != State::kRunning) {
     return;
   }
   state_ = State::kStopped;
-  if (from_->socket != nullptr) {
-    from_->socket->Forget(Ready::kReadable);
+  if (from()->socket != nullptr) {
+    from()->socket->Forget(Ready::kReadable);
   }
-  if (to_->socket != nullptr) {
-    to_->socket->Forget(Ready::kWritable);
+  if (to()->socket != nullptr) {
+    to()->socket->Forget(Ready::kWritable);
   }
 }
 
 void Pump::GiveBuffer() {
   if (buffer_ != nullptr) {
-    pool_->Give(std::move(buffer_));
+    context().buffers->Give(std::move(buffer_));
+  }
+}
+
+void Pump::GivePipe() {
+  if (pipe_ != nullptr) {
+    context().pipes->Give(std::move(pipe_));
   }
 }
 

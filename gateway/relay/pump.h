@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One direction of a channel: reads from one leg what the other can take, and
-// no more. Small explicit state, no allocation but a pooled buffer while bytes
-// are in hand.
+// no more. Small explicit state, and no memory but a pooled buffer or pipe
+// while bytes are in hand.
+//
+// Two ways, chosen by what flows: small messages are copied through a buffer,
+// bulk is spliced through a pipe (docs/decisions/0003). Bytes that somebody
+// looks at, and legs whose bytes are not their socket's (TLS in user space),
+// are always copied.
 #ifndef SPICEGATE_GATEWAY_RELAY_PUMP_H_
 #define SPICEGATE_GATEWAY_RELAY_PUMP_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 
+#include "gateway/base/counters.h"
 #include "gateway/io/leg.h"
 #include "gateway/relay/buffer_pool.h"
+#include "gateway/relay/pipe_pool.h"
 
 namespace spicegate {
 
@@ -29,35 +38,53 @@ class PumpOwner {
   virtual void OnPumpFinished(Pump* pump) = 0;
   // A leg failed with `error` (a negated errno). `source` tells which one.
   virtual void OnPumpFailed(Pump* pump, bool source, int error) = 0;
-  // The quantum is used up: call Run again in the next turn.
+  // A leg is ready: call Run, now or later.
+  virtual void OnPumpReady(Pump* pump) = 0;
+  // The quantum is used up: call Run again, after others had their turn.
   virtual void OnPumpYielded(Pump* pump) = 0;
 
  protected:
   ~PumpOwner() = default;
 };
 
+// What the pumps of a worker share; outlives them.
+struct PumpContext {
+  BufferPool* buffers = nullptr;
+  PipePool* pipes = nullptr;  // null: everything is copied
+  WorkerCounters* counters = nullptr;
+};
+
+// Two legs and what the pumps between them share; outlives them.
+struct PumpPair {
+  enum Side : uint8_t { kClient, kServer };
+
+  const PumpContext* context = nullptr;
+  PumpOwner* owner = nullptr;
+  std::array<Leg, 2> legs;          // by Side
+  std::array<Counter*, 2> moved{};  // bytes written, by the side they came from
+};
+
 class Pump final : private Waiter {
  public:
-  // Everything is borrowed and outlives the pump, or the call of Stop. `moved`
-  // counts bytes written.
-  Pump(Leg* from, Leg* to, BufferPool* pool, Counter* moved, PumpOwner* owner)
-      : from_(from), to_(to), pool_(pool), moved_(moved), owner_(owner) {}
+  // Moves bytes from the leg of that side to the other one.
+  Pump(PumpPair* pair, PumpPair::Side from) : pair_(pair), from_(from) {}
   ~Pump() { Stop(); }
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
 
-  // Moves what can be moved now, up to the quantum. Called to start the pump
-  // and after OnPumpYielded; readiness calls it from inside.
-  void Run();
+  // Moves what can be moved now, up to about `quantum_bytes`; returns how much
+  // it was. Called to start the pump, and after OnPumpReady or OnPumpYielded.
+  size_t Run(size_t quantum_bytes);
 
   // Keeps bytes and the end of the stream back (a buffer's worth is still
   // read, so that an end is noticed). Before the first Run.
   void Hold() { held_ = true; }
-  // Lets them go, and runs.
-  void Unhold();
+  // Lets them go: the owner owes a Run.
+  void Unhold() { held_ = false; }
   bool held() const { return held_; }
-  // The quantum was used up: the owner owes a Run.
-  bool yielded() const { return yielded_; }
+  // The owner owes a Run.
+  bool due() const { return due_; }
+  void set_due() { due_ = true; }
 
   // Starts or ends the calls of OnPumpBytes.
   void set_inspecting(bool inspecting) { inspecting_ = inspecting; }
@@ -70,6 +97,7 @@ class Pump final : private Waiter {
 
   bool finished() const { return state_ == State::kFinished; }
   bool source_ended() const { return source_ended_; }
+  bool splicing() const { return splicing_; }
   int64_t bytes_moved() const { return bytes_moved_; }
 
  private:
@@ -78,26 +106,43 @@ class Pump final : private Waiter {
   enum class Next : uint8_t { kGoOn, kWait, kOver };
 
   void OnReady(Ready ready, int error) override;
+  Next Step();
   Next Write();
+  Next SpliceOut();
   Next Read();
+  Next SpliceIn();
+  // What became of a read that returned `n` <= 0.
+  Next NothingRead(ssize_t n);
   Next PassEnd();
   Next Fail(bool source, int error);
-  void WaitFor(Leg* leg, Ready ready);
+  Next WaitFor(Leg* leg, Ready ready);
+  // True when this read is to be spliced; a pipe is in hand then.
+  bool PreparePipe();
+  void ChooseWay(size_t num_read);
+  void Count(size_t num_written, Counter* way);
   void GiveBuffer();
+  void GivePipe();
 
-  Leg* const from_;
-  Leg* const to_;
-  BufferPool* const pool_;
-  Counter* const moved_;
-  PumpOwner* const owner_;
+  Leg* from() const { return &pair_->legs[from_]; }
+  Leg* to() const { return &pair_->legs[1 - from_]; }
+  const PumpContext& context() const { return *pair_->context; }
+  PumpOwner* owner() const { return pair_->owner; }
+
+  PumpPair* const pair_;
   std::unique_ptr<RelayBuffer> buffer_;  // only while bytes are in hand
+  std::unique_ptr<RelayPipe> pipe_;      // likewise
   int64_t bytes_moved_ = 0;
-  size_t turn_bytes_ = 0;
+  uint32_t run_bytes_ = 0;
+  const PumpPair::Side from_;
   State state_ = State::kRunning;
-  bool source_ended_ = false;
-  bool held_ = false;
-  bool inspecting_ = false;
-  bool yielded_ = false;
+  uint8_t streak_ = 0;  // reads in a row that speak for the other way
+  bool splicing_ : 1 = false;
+  bool cannot_splice_ : 1 = false;
+  bool drained_ : 1 = false;  // the last read found all there was
+  bool source_ended_ : 1 = false;
+  bool held_ : 1 = false;
+  bool inspecting_ : 1 = false;
+  bool due_ : 1 = false;
 };
 
 }  // namespace spicegate

@@ -36,7 +36,8 @@ class Relay {
   explicit Relay(size_t num_channels)
       : driver_(*UringDriver::Create()),
         timers_(driver_->NowMs()),
-        buffers_(&counters_.relay_buffer_bytes) {
+        buffers_(&counters_.relay_buffer_bytes),
+        pipes_(driver_.get(), &counters_) {
     for (size_t i = 0; i < num_channels; ++i) {
       Add();
     }
@@ -78,8 +79,7 @@ class Relay {
     peers_.push_back(client[1]);
     peers_.push_back(server[1]);
     channels_.push_back(std::make_unique<Channel>(
-        RelayContext{&timers_, &buffers_, &counters_, &limits_}, &owner_,
-        proto::ChannelKey{proto::ChannelType::kInputs, 0},
+        &context_, &owner_, proto::ChannelKey{proto::ChannelType::kInputs, 0},
         proto::HeaderKind::kMini, Leg::Plain(driver_.get(), client[0]),
         Leg::Plain(driver_.get(), server[0])));
     channels_.back()->Start(Handle{0, 1}, Handle{});
@@ -90,6 +90,9 @@ class Relay {
   WorkerCounters counters_;
   Limits limits_;
   BufferPool buffers_;
+  PipePool pipes_;
+  const RelayContext context_{
+      &timers_, &limits_, {&buffers_, &pipes_, &counters_}};
   BenchOwner owner_;
   std::vector<int> peers_;
   std::vector<std::unique_ptr<Channel>> channels_;

@@ -58,6 +58,13 @@ Task<ServerLink::Failure> ServerLink::Open(ServerLinkRequest request) {
   co_return failure;
 }
 
+void ServerLink::Abandon() {
+  abandoned_ = true;
+  if (leg_.socket != nullptr) {
+    leg_.socket->Interrupt(-ECANCELED);
+  }
+}
+
 Task<ServerLink::Failure> ServerLink::Connect() {
   const Console& console = *target_.console;
   const int64_t deadline_ms =
@@ -94,12 +101,17 @@ Task<ServerLink::Failure> ServerLink::Connect() {
 
 Task<ServerLink::Failure> ServerLink::ConnectTo(SocketAddress address,
                                                 int64_t deadline_ms) {
+  if (abandoned_) {
+    co_return CloseReason::kShutdown;
+  }
   const int fd = context_.driver->OpenSocket(address.family());
   if (fd < 0) {
     co_return CloseReason::kInternal;
   }
   leg_ = Leg::Plain(context_.driver, fd);
-  TuneSocket(fd);
+  if (address.family() != AF_UNIX) {
+    TuneSocket(fd);
+  }
   const Deadline deadline(context_.timers, leg_.socket.get(), deadline_ms);
   const int error = co_await leg_.socket->Connected(address.get(), address.len);
   if (error == 0) {
@@ -148,19 +160,35 @@ Task<ServerLink::Failure> ServerLink::Link(const ServerLinkRequest* request) {
   co_return co_await ReadReply();
 }
 
-Task<ServerLink::Failure> ServerLink::ReadReply() {
-  std::array<uint8_t, proto::kLinkHeaderLen> header_bytes;
-  int error = co_await ReadExactly(&leg_, header_bytes);
-  if (error != 0) {
-    co_return ReasonOf(error);
+Task<int> ServerLink::UntilAnswered() {
+  // What TLS may hold already does not show on the socket.
+  if (target_.tls != nullptr) {
+    co_return 0;
   }
-  const proto::LinkHeader header = proto::ParseLinkHeader(header_bytes);
-  if (!proto::IsReplyHeaderOk(header)) {
+  co_return co_await leg_.socket->Until(Ready::kReadable);
+}
+
+Task<ServerLink::Failure> ServerLink::ReadReply() {
+  std::array<uint8_t, proto::kLinkHeaderLen + proto::kMaxLinkReplyLen> reply;
+  // All that comes: a server has nothing to say behind its reply.
+  int len = co_await UntilAnswered();
+  if (len == 0) {
+    len = co_await ReadAtLeast(&leg_, reply, proto::kLinkHeaderLen);
+  }
+  if (len < 0) {
+    co_return ReasonOf(len);
+  }
+  std::span<uint8_t> left(reply);
+  const proto::LinkHeader header =
+      proto::ParseLinkHeader(left.first<proto::kLinkHeaderLen>());
+  const size_t whole_len = proto::kLinkHeaderLen + header.size;
+  if (!proto::IsReplyHeaderOk(header) || static_cast<size_t>(len) > whole_len) {
     co_return CloseReason::kServerProtocol;
   }
-  std::array<uint8_t, proto::kMaxLinkReplyLen> body;
-  const std::span<uint8_t> used(body.data(), header.size);
-  error = co_await ReadExactly(&leg_, used);
+  const std::span<uint8_t> used =
+      left.subspan(proto::kLinkHeaderLen, header.size);
+  const int error = co_await ReadExactly(
+      &leg_, left.first(whole_len).subspan(static_cast<size_t>(len)));
   if (error != 0) {
     co_return ReasonOf(error);
   }
@@ -211,7 +239,10 @@ Task<ServerLink::Failure> ServerLink::Authenticate(
 
 Task<ServerLink::Failure> ServerLink::ReadResult() {
   std::array<uint8_t, proto::kLinkResultLen> result;
-  const int error = co_await ReadExactly(&leg_, result);
+  int error = co_await UntilAnswered();
+  if (error == 0) {
+    error = co_await ReadExactly(&leg_, result);
+  }
   if (error != 0) {
     co_return ReasonOf(error);
   }

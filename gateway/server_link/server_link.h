@@ -67,6 +67,9 @@ class ServerLink {
   // Connects and links, up to the server's reply. Once.
   Task<Failure> Open(ServerLinkRequest request);
 
+  // Makes Open, under way or yet to begin, end soon with kShutdown.
+  void Abandon();
+
   // Presents the console's ticket and reads the result, then sends
   // `first_message`, all within `timeout_ms`. After a refusal result() tells
   // the server's code.
@@ -85,12 +88,16 @@ class ServerLink {
   Task<Failure> ConnectTo(SocketAddress address, int64_t deadline_ms);
   Task<Failure> Secure();
   Task<Failure> Link(const ServerLinkRequest* request);
+  // Waits for the answer to what was just sent: a read would find nothing yet.
+  // 0 or -errno.
+  Task<int> UntilAnswered();
   Task<Failure> ReadReply();
   Task<Failure> ReadResult();
 
   const ServerLinkContext context_;
   const ConsoleTarget target_;
   Leg leg_;
+  bool abandoned_ = false;
   std::array<uint8_t, proto::kPubKeyLen> server_key_{};
   proto::LinkError result_ = proto::LinkError::kOk;
 };

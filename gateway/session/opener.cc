@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -44,6 +45,9 @@ class ListedOpening {
   ~ListedOpening() {
     if (Session* s = registry_->Get(session_)) {
       std::erase(s->openings, opening_);
+      if (s->openings.empty()) {
+        s->openings = {};  // most of its life a session has none
+      }
     }
   }
   ListedOpening(const ListedOpening&) = delete;
@@ -116,19 +120,22 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
     co_return CloseReason::kTooManyChannels;
   }
   place.ticket = std::move(ticket);
-  ServerLink server(server_, place.target);
-  opening->server = server.leg();
-  ServerLinkRequest request;
-  request.connection_id = link.connection_id;
-  request.channel = link.channel;
-  request.common_caps = link.common_caps;
-  request.channel_caps = link.channel_caps;
-  refusal = co_await server.Open(std::move(request));
+  const std::shared_ptr<EarlyDial> early =
+      early_dials_->Take(std::exchange(opening->early_dial, {}), place.session);
+  std::optional<ServerLink> own;
+  ServerLink* server =
+      early != nullptr ? early->link() : &own.emplace(server_, place.target);
+  opening->server = server->leg();
+  if (early != nullptr) {
+    refusal = co_await early->Opened();
+  } else {
+    refusal = co_await server->Open(RequestFor(link));
+  }
   if (!refusal.has_value()) {
     if (link.channel.type == ChannelType::kDisplay) {
-      refusal = co_await OpenDisplay(opening, &link, &place, &server);
+      refusal = co_await OpenDisplay(opening, &link, &place, server);
     } else {
-      refusal = co_await OpenPlain(opening, &link, &place, &server);
+      refusal = co_await OpenPlain(opening, &link, &place, server);
     }
   }
   opening->server = nullptr;

@@ -16,6 +16,7 @@
 #include "gateway/base/task.h"
 #include "gateway/door/client_link.h"
 #include "gateway/server_link/server_link.h"
+#include "gateway/session/early_dial.h"
 #include "gateway/session/opening.h"
 #include "gateway/session/registry.h"
 #include "proto/display_channel.h"
@@ -29,15 +30,18 @@ using FindTarget =
 class ChannelOpener {
  public:
   ChannelOpener(const ServerLinkContext& server, SessionRegistry* registry,
-                OpeningTable* openings, FindTarget find_target)
+                OpeningTable* openings, EarlyDials* early_dials,
+                FindTarget find_target)
       : server_(server),
         registry_(registry),
         openings_(openings),
+        early_dials_(early_dials),
         find_target_(std::move(find_target)) {}
   ChannelOpener(const ChannelOpener&) = delete;
   ChannelOpener& operator=(const ChannelOpener&) = delete;
 
-  // Opens the channel that `link` asks for, with the claim on its ticket.
+  // Opens the channel that `link` asks for, with the claim on its ticket. Its
+  // early dial, if there is one, is made use of.
   // Nothing: it is relayed, or ended on its server's account. A
   // reason: refused; the client has been told what it should know, and its leg
   // is still in the opening. A fault of the server's is never told as a
@@ -71,6 +75,7 @@ class ChannelOpener {
   const ServerLinkContext server_;
   SessionRegistry* const registry_;
   OpeningTable* const openings_;
+  EarlyDials* const early_dials_;
   const FindTarget find_target_;
 };
 

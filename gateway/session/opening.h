@@ -16,9 +16,26 @@
 
 namespace spicegate {
 
+// Names the early dial (early_dial.h) of an opening: where it was accepted, its
+// place in the table there, and the worker that dials.
+struct EarlyDialId {
+  int home = -1;  // -1: no early dial
+  int worker = -1;
+  Handle opening;
+
+  explicit operator bool() const { return home >= 0; }
+  friend bool operator==(const EarlyDialId&, const EarlyDialId&) = default;
+  template <typename H>
+  friend H AbslHashValue(H hash, const EarlyDialId& id) {
+    return H::combine(std::move(hash), id.worker, id.opening.slot,
+                      id.opening.generation);
+  }
+};
+
 struct Opening {
   Leg client;
   std::string client_address;
+  EarlyDialId early_dial;  // not yet taken; whoever ends the opening drops it
   // The server's leg while it is being made; owned by the coroutine.
   Leg* server = nullptr;
   // A display whose ticket the server has: it may not be given up

@@ -47,8 +47,8 @@ Handle SessionRegistry::BeginSession(TicketClaim ticket, ConsoleTarget target,
   session->client = client;
   session->started_ms = relay_.timers->now_ms();
   by_ticket_.emplace(digest, handle);
-  relay_.counters->sessions_opened.Add(1);
-  relay_.counters->sessions_open.Add(1);
+  relay_.pumps.counters->sessions_opened.Add(1);
+  relay_.pumps.counters->sessions_open.Add(1);
   return handle;
 }
 
@@ -84,12 +84,12 @@ void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
                                  proto::HeaderKind header_kind, Leg client,
                                  Leg server, size_t bytes_sent) {
   const Handle handle = channels_.Emplace(
-      relay_, static_cast<ChannelOwner*>(this), key, header_kind,
+      &relay_, static_cast<ChannelOwner*>(this), key, header_kind,
       std::move(client), std::move(server), bytes_sent);
   CHECK(handle);
   Channel* channel = channels_.Get(handle);
-  relay_.counters->channels_opened[IndexOf(*channel)].Add(1);
-  relay_.counters->channels_open[IndexOf(*channel)].Add(1);
+  relay_.pumps.counters->channels_opened[IndexOf(*channel)].Add(1);
+  relay_.pumps.counters->channels_open[IndexOf(*channel)].Add(1);
   Session* session = sessions_.Get(session_handle);
   if (session != nullptr) {
     session->channels.push_back(handle);
@@ -105,17 +105,40 @@ void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
 }
 
 bool SessionRegistry::RunTurn() {
-  const std::vector<Handle> yielded = std::exchange(yielded_, {});
-  for (const Handle handle : yielded) {
-    if (Channel* channel = channels_.Get(handle)) {
-      channel->RunAgain();
+  size_t moved = 0;
+  while (moved < kTurnBytes) {
+    const std::optional<RunQueue::Entry> entry = run_queue_.Next();
+    if (!entry.has_value()) {
+      run_queue_.BeginRound();
+      break;
     }
+    moved += RunOne(*entry);
   }
   const std::vector<Handle> ended = std::exchange(ended_, {});
   for (const Handle handle : ended) {
     channels_.Erase(handle);
   }
-  return !yielded_.empty() || !ended_.empty();
+  return !run_queue_.empty() || !ended_.empty();
+}
+
+size_t SessionRegistry::RunOne(RunQueue::Entry entry) {
+  Channel* channel = channels_.Get(entry.channel);
+  if (channel == nullptr) {
+    return 0;
+  }
+  const Handle session_handle = channel->session();
+  Session* session = sessions_.Get(session_handle);
+  if (session != nullptr && run_queue_.Defer(entry, session->share)) {
+    return 0;
+  }
+  running_ = entry.channel;
+  const size_t moved = channel->RunAgain();
+  running_ = Handle{};
+  session = sessions_.Get(session_handle);  // it may have ended with that
+  if (session != nullptr) {
+    run_queue_.Charge(&session->share, moved);
+  }
+  return moved;
 }
 
 void SessionRegistry::CloseAll(CloseReason reason) {
@@ -133,18 +156,21 @@ void SessionRegistry::GiveUpLingering() {
 void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
   if (Session* session = sessions_.Get(channel->session())) {
     session->connection_id = session_id;
+    if (watcher_ != nullptr && !session->ending.has_value()) {
+      watcher_->OnSessionNamed(channel->session(), session_id);
+    }
   }
 }
 
 void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
-  relay_.counters->links_open.Add(-1);
+  relay_.pumps.counters->links_open.Add(-1);
   links_open_->fetch_sub(1, std::memory_order_relaxed);
   const Session* session = sessions_.Get(channel->session());
   if (session != nullptr && session->main == channel->handle()) {
     reason = SessionReason(*session, reason);
     EndSession(channel->session(), reason);
   }
-  relay_.counters->channels_closed[static_cast<size_t>(reason)].Add(1);
+  relay_.pumps.counters->channels_closed[static_cast<size_t>(reason)].Add(1);
 }
 
 CloseReason SessionRegistry::SessionReason(const Session& session,
@@ -166,7 +192,10 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
   session->ending = reason;
   by_ticket_.erase(session->ticket.digest());
   session->ticket.Release();
-  relay_.counters->sessions_open.Add(-1);
+  relay_.pumps.counters->sessions_open.Add(-1);
+  if (watcher_ != nullptr && session->connection_id.has_value()) {
+    watcher_->OnSessionEnding(handle, *session->connection_id);
+  }
   for (const Handle opening : session->openings) {
     openings_->Interrupt(opening);
   }
@@ -183,20 +212,29 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
 }
 
 void SessionRegistry::OnChannelEnded(Channel* channel) {
-  relay_.counters->channels_open[IndexOf(*channel)].Add(-1);
+  relay_.pumps.counters->channels_open[IndexOf(*channel)].Add(-1);
   ended_.push_back(channel->handle());
   Session* session = sessions_.Get(channel->session());
   if (session == nullptr) {
     return;
   }
-  session->bytes_to_server[IndexOf(*channel)] += channel->bytes_to_server();
-  session->bytes_to_client[IndexOf(*channel)] += channel->bytes_to_client();
+  if (session->bytes == nullptr) {
+    session->bytes = std::make_unique<SessionBytes>();
+  }
+  session->bytes->to_server[IndexOf(*channel)] += channel->bytes_to_server();
+  session->bytes->to_client[IndexOf(*channel)] += channel->bytes_to_client();
   std::erase(session->channels, channel->handle());
   ForgetIfOver(channel->session());
 }
 
 void SessionRegistry::OnChannelYielded(Channel* channel) {
-  yielded_.push_back(channel->handle());
+  const RunQueue::Entry entry{channel->handle(),
+                              UrgencyOf(channel->key().type)};
+  if (channel->handle() == running_) {
+    run_queue_.AddAgain(entry);
+  } else {
+    run_queue_.Add(entry);
+  }
 }
 
 void SessionRegistry::ForgetIfOver(Handle handle) {
@@ -209,9 +247,11 @@ void SessionRegistry::ForgetIfOver(Handle handle) {
 }
 
 void SessionRegistry::LogEnd(const Session& session) const {
+  const SessionBytes none;
+  const SessionBytes& moved = session.bytes != nullptr ? *session.bytes : none;
   std::string bytes = "{";
   for (size_t type = 0; type < kNumChannelTypes; ++type) {
-    if (session.bytes_to_server[type] + session.bytes_to_client[type] == 0) {
+    if (moved.to_server[type] + moved.to_client[type] == 0) {
       continue;
     }
     if (bytes.size() > 1) {
@@ -220,9 +260,9 @@ void SessionRegistry::LogEnd(const Session& session) const {
     AppendJsonString(proto::ChannelName(static_cast<proto::ChannelType>(type)),
                      &bytes);
     bytes += ":{\"client_to_server\":";
-    bytes += std::to_string(session.bytes_to_server[type]);
+    bytes += std::to_string(moved.to_server[type]);
     bytes += ",\"server_to_client\":";
-    bytes += std::to_string(session.bytes_to_client[type]);
+    bytes += std::to_string(moved.to_client[type]);
     bytes += '}';
   }
   bytes += '}';

@@ -23,8 +23,15 @@
 #include "gateway/relay/channel.h"
 #include "gateway/server_link/server_link.h"
 #include "gateway/session/opening.h"
+#include "gateway/session/run_queue.h"
 
 namespace spicegate {
+
+// What a session's channels have moved, by type.
+struct SessionBytes {
+  std::array<int64_t, kNumChannelTypes> to_server{};
+  std::array<int64_t, kNumChannelTypes> to_client{};
+};
 
 // One person at one desktop.
 struct Session {
@@ -36,10 +43,24 @@ struct Session {
   Handle main;
   std::vector<Handle> channels;  // main among them
   std::vector<Handle> openings;  // links of it under way
+  int num_early_dials = 0;       // under way or in vain (early_dial.h)
   int64_t started_ms = 0;
-  std::array<int64_t, kNumChannelTypes> bytes_to_server{};
-  std::array<int64_t, kNumChannelTypes> bytes_to_client{};
+  // Of channels that have ended; made by the first one.
+  std::unique_ptr<SessionBytes> bytes;
   std::optional<CloseReason> ending;  // main is gone; the rest follows
+  RoundShare share;
+};
+
+// Told which sessions can be named by their connection_id, from inside the
+// registry's calls. Changes no session from there.
+class SessionWatcher {
+ public:
+  virtual void OnSessionNamed(Handle session, uint32_t connection_id) = 0;
+  // Once for each one that was named.
+  virtual void OnSessionEnding(Handle session, uint32_t connection_id) = 0;
+
+ protected:
+  ~SessionWatcher() = default;
 };
 
 class SessionRegistry final : private ChannelOwner {
@@ -67,6 +88,9 @@ class SessionRegistry final : private ChannelOwner {
 
   Session* Get(Handle session) { return sessions_.Get(session); }
 
+  // Null for none.
+  void set_watcher(SessionWatcher* watcher) { watcher_ = watcher; }
+
   // Joins the legs and starts to relay. A session that has ended meanwhile
   // closes the channel at once, in its server's safe way. `bytes_sent` counts
   // what the client's opening has sent to the server already.
@@ -74,8 +98,9 @@ class SessionRegistry final : private ChannelOwner {
                   proto::HeaderKind header_kind, Leg client, Leg server,
                   size_t bytes_sent);
 
-  // Once a turn of the loop: goes on with channels that used up their quantum
-  // and frees those that ended. True when it should be called again at once.
+  // Once a turn of the loop: runs channels that have bytes to move, fairly and
+  // about kTurnBytes of them, and frees those that ended. True when it should
+  // be called again after no more than a look for new work.
   bool RunTurn();
 
   // Ends every session. Displays may linger; done() tells when all are gone.
@@ -95,16 +120,20 @@ class SessionRegistry final : private ChannelOwner {
   CloseReason SessionReason(const Session& session, CloseReason reason) const;
   void EndSession(Handle handle, CloseReason reason);
   void ForgetIfOver(Handle handle);
+  // Gives one channel its turn; returns the bytes it moved.
+  size_t RunOne(RunQueue::Entry entry);
   void LogEnd(const Session& session) const;
 
   const RelayContext relay_;
   OpeningTable* const openings_;
   std::atomic<int64_t>* const links_open_;
+  SessionWatcher* watcher_ = nullptr;
   Slab<Session> sessions_;
   Slab<Channel> channels_;
   absl::flat_hash_map<TicketDigest, Handle> by_ticket_;
   absl::flat_hash_map<TicketDigest, int> mains_opening_;
-  std::vector<Handle> yielded_;
+  RunQueue run_queue_;
+  Handle running_;  // the channel whose turn it is
   std::vector<Handle> ended_;
 };
 

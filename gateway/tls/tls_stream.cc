@@ -30,8 +30,7 @@ long BioCtrl(BIO*, int command, long, void*) {  // NOLINT: their type
 }  // namespace
 
 std::unique_ptr<TlsStream> TlsStream::Server(
-    std::shared_ptr<const ServerTlsContext> context,
-    std::unique_ptr<Stream> lower) {
+    std::shared_ptr<const ServerTlsContext> context, StreamPtr lower) {
   std::unique_ptr<TlsStream> stream(
       new TlsStream(context->ssl_context(), std::move(lower)));
   stream->server_context_ = std::move(context);
@@ -43,8 +42,7 @@ std::unique_ptr<TlsStream> TlsStream::Server(
 }
 
 std::unique_ptr<TlsStream> TlsStream::Client(
-    std::shared_ptr<const ClientTlsContext> context,
-    std::unique_ptr<Stream> lower) {
+    std::shared_ptr<const ClientTlsContext> context, StreamPtr lower) {
   std::unique_ptr<TlsStream> stream(
       new TlsStream(context->ssl_context(), std::move(lower)));
   stream->client_context_ = std::move(context);
@@ -61,7 +59,7 @@ std::unique_ptr<TlsStream> TlsStream::Client(
   return stream;
 }
 
-TlsStream::TlsStream(ssl_ctx_st* context, std::unique_ptr<Stream> lower)
+TlsStream::TlsStream(ssl_ctx_st* context, StreamPtr lower)
     : lower_(std::move(lower)), ssl_(SSL_new(context)) {}
 
 TlsStream::~TlsStream() = default;

@@ -40,13 +40,11 @@ class TlsStream final : public Stream {
 
   // The viewer's leg. Null only when memory is out.
   static std::unique_ptr<TlsStream> Server(
-      std::shared_ptr<const ServerTlsContext> context,
-      std::unique_ptr<Stream> lower);
+      std::shared_ptr<const ServerTlsContext> context, StreamPtr lower);
 
   // The hypervisor's leg. Null only when memory is out.
   static std::unique_ptr<TlsStream> Client(
-      std::shared_ptr<const ClientTlsContext> context,
-      std::unique_ptr<Stream> lower);
+      std::shared_ptr<const ClientTlsContext> context, StreamPtr lower);
 
   ~TlsStream() override;
 
@@ -93,7 +91,7 @@ class TlsStream final : public Stream {
  private:
   friend class TlsStreamTestPeer;
 
-  TlsStream(ssl_ctx_st* context, std::unique_ptr<Stream> lower);
+  TlsStream(ssl_ctx_st* context, StreamPtr lower);
 
   // BoringSSL's view of the lower stream.
   static const bio_method_st* BioMethod();
@@ -114,7 +112,7 @@ class TlsStream final : public Stream {
   // Keep alive what ssl_ points into. One of them is null.
   std::shared_ptr<const ServerTlsContext> server_context_;
   std::shared_ptr<const ClientTlsContext> client_context_;
-  const std::unique_ptr<Stream> lower_;
+  const StreamPtr lower_;
   const SslPtr ssl_;
 
   // Ciphertext taken from below and not yet by BoringSSL.

@@ -95,7 +95,7 @@ TEST_F(IdentityTest, TicketAndIdOfTwoSessionsDoNotMix) {
   EXPECT_EQ(Join(b.ticket, a.session_id), LinkError::kBadConnectionId);
   EXPECT_EQ(Join(a.ticket, a.session_id), LinkError::kOk);
   EXPECT_EQ(Join(b.ticket, b.session_id), LinkError::kOk);
-  // Nothing of that reached a server.
+  // No ticket of that reached a server.
   EXPECT_EQ(server_->Totals().num_bad_connection_ids, 0u);
 }
 

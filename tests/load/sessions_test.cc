@@ -185,6 +185,7 @@ TEST_F(SessionsTest, NothingIsLost) {
 
   const ServerTotals totals = server_->Totals();
   EXPECT_EQ(totals.num_channels_complete, num_sessions_ * num_channels);
+  EXPECT_EQ(totals.num_links, num_sessions_ * num_channels);
   EXPECT_EQ(totals.num_pattern_errors, 0u) << totals.first_error;
   EXPECT_EQ(totals.num_would_have_crashed, 0u);
   EXPECT_EQ(totals.num_display_intrusions, 0u);

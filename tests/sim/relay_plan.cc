@@ -21,16 +21,32 @@ constexpr ChannelType kTypes[] = {
     ChannelType::kUsbredir, ChannelType::kDisplay,  ChannelType::kDisplay,
 };
 
+// Where all noise is cut from: making it is most of the work otherwise.
+const std::string& NoisePool() {
+  static const std::string pool = [] {
+    std::string noise(size_t{1} << 21, '\0');
+    SimRandom random(0);
+    for (char& c : noise) {
+      c = static_cast<char>(random.Next());
+    }
+    return noise;
+  }();
+  return pool;
+}
+
 class Planner {
  public:
-  explicit Planner(uint64_t seed) : random_(seed) {}
+  Planner(uint64_t seed, PlanFamily family)
+      : random_(seed), switching_(family == PlanFamily::kSwitching) {}
 
   RelayPlan Make(uint64_t seed) {
     RelayPlan plan;
-    plan.clean = random_.Chance(0.4);
-    flood_ = random_.Chance(0.03);
+    plan.clean = random_.Chance(switching_ ? 0.6 : 0.4);
+    flood_ = !switching_ && random_.Chance(0.03);
     plan.network = Network(seed, plan.clean);
-    const uint64_t num_channels = 1 + random_.Below(3);
+    plan.pipes = Pipes();
+    const uint64_t num_channels =
+        switching_ ? 1 + random_.Below(8) / 7 : 1 + random_.Below(3);
     bool ends_by_itself = true;
     for (uint64_t i = 0; i < num_channels; ++i) {
       plan.channels.push_back(Channel(static_cast<uint8_t>(i), plan.clean));
@@ -60,14 +76,21 @@ class Planner {
   SimOptions Network(uint64_t seed, bool clean) {
     SimOptions options;
     options.seed = seed;
-    options.link_capacity_bytes = size_t{1} << (flood_ ? 20 : Between(5, 16));
+    options.link_capacity_bytes = LinkCapacity();
     SimFaults& faults = options.faults;
-    faults.partial_read = Sometimes(0.9);
+    faults.partial_read = Sometimes(switching_ ? 0.4 : 0.9);
     faults.partial_write = Sometimes(0.9);
     faults.spurious_ready = Sometimes(0.3);
     faults.spurious_eagain = Sometimes(0.5);
+    faults.no_memory = random_.Chance(0.2) ? Sometimes(0.2) : 0;
     faults.cancel_loses = Sometimes(1);
     faults.max_delay_turns = static_cast<unsigned>(random_.Below(6));
+    faults.odd_segments = Sometimes(1);
+    if (random_.Chance(0.2)) {
+      faults.pipe_error = Sometimes(1);
+      faults.small_pipe = Sometimes(1);
+      options.pipe_quota_bytes = size_t{1} << Between(13, 20);
+    }
     if (!clean) {
       faults.recv_error = Sometimes(0.02);
       faults.send_error = Sometimes(0.02);
@@ -76,15 +99,36 @@ class Planner {
     return options;
   }
 
-  std::string Noise(size_t len) {
-    std::string noise(len, '\0');
-    for (char& c : noise) {
-      c = static_cast<char>(random_.Next());
+  size_t LinkCapacity() {
+    if (switching_) {
+      // Less than a buffer, or enough for a large read behind a full one.
+      return random_.Chance(0.7) ? Between(40'000, 65'000)
+                                 : Between(66'000, 150'000);
     }
-    return noise;
+    return size_t{1} << (flood_ ? 20 : Between(5, 16));
   }
 
-  size_t TextLen() {
+  PipePool::Options Pipes() {
+    PipePool::Options options;
+    options.pipe_bytes = size_t{1} << Between(16, 20);
+    if (random_.Chance(0.1)) {
+      options.max_pipes = random_.Below(3);
+    }
+    return options;
+  }
+
+  std::string Noise(size_t len) {
+    const std::string& pool = NoisePool();
+    return pool.substr(random_.Below(pool.size() - len), len);
+  }
+
+  // `bulk` is how often a switching plan has much to say in this direction;
+  // two cycles of burst and trickle are enough to go both ways.
+  size_t TextLen(double bulk) {
+    if (switching_) {
+      return random_.Chance(bulk) ? Between(200'000, 350'000)
+                                  : random_.Below(20'000);
+    }
     return flood_ ? Between(300'000, 600'000)
                   : random_.Below(size_t{1} << Between(1, 15));
   }
@@ -141,6 +185,12 @@ class Planner {
     if (flood_) {
       script.max_piece_bytes = size_t{1} << 20;
     }
+    if (switching_) {
+      script.eagerness = 0.5 + script.eagerness / 2;
+      script.max_piece_bytes = size_t{1} << Between(17, 18);
+      script.burst_bytes = Between(100'000, 160'000);
+      script.trickle_bytes = Between(1'000, 6'000);
+    }
     if (clean) {
       return script;
     }
@@ -152,7 +202,7 @@ class Planner {
       script.leave_after_bytes = random_.Below(script.text.size() + 1);
     }
     if (random_.Chance(0.15)) {
-      script.stall_after_bytes = random_.Below(2'000);
+      script.stall_after_bytes = random_.Below(switching_ ? 200'000 : 2'000);
     }
     return script;
   }
@@ -166,13 +216,13 @@ class Planner {
     const bool silent = !clean && random_.Chance(0.1);
     std::string text;
     if (hostile) {
-      text = Noise(TextLen());
+      text = Noise(TextLen(0.97));
       NoteFirstMessage(&plan, text);
     } else if (!silent) {
-      text = Messages(&plan, TextLen());
+      text = Messages(&plan, TextLen(0.97));
     }
     plan.server = Peer(std::move(text), clean);
-    plan.client = Peer(Noise(TextLen()), clean);
+    plan.client = Peer(Noise(TextLen(0.4)), clean);
     return plan;
   }
 
@@ -202,6 +252,7 @@ class Planner {
   }
 
   SimRandom random_;
+  const bool switching_;
   // Wide links and more bytes than a pump may move in one turn.
   bool flood_ = false;
   uint64_t serial_ = 0;
@@ -209,9 +260,9 @@ class Planner {
 
 }  // namespace
 
-RelayPlan MakeRelayPlan(uint64_t seed) {
+RelayPlan MakeRelayPlan(uint64_t seed, PlanFamily family) {
   // Another stream of chance than the network's own.
-  return Planner(~seed).Make(seed);
+  return Planner(~seed, family).Make(seed);
 }
 
 }  // namespace spicegate

@@ -11,6 +11,7 @@
 
 #include "gateway/base/close_reason.h"
 #include "gateway/io/sim_network.h"
+#include "gateway/relay/pipe_pool.h"
 #include "proto/channel.h"
 #include "proto/data_header.h"
 #include "tests/sim/scripted_peer.h"
@@ -33,6 +34,7 @@ struct ChannelPlan {
 
 struct RelayPlan {
   SimOptions network;
+  PipePool::Options pipes;
   std::vector<ChannelPlan> channels;
   // Both peers of each channel say everything, half-close and read to the
   // end, and no connection breaks: nothing may be lost.
@@ -42,8 +44,16 @@ struct RelayPlan {
   CloseReason close_reason = CloseReason::kSessionOver;
 };
 
+enum class PlanFamily : uint8_t {
+  kEverything,
+  // Bulk and trickle by turns, so that pumps go over from copying to splicing
+  // and back in mid-stream, with pipes that are small, few or not to be had.
+  kSwitching,
+};
+
 // The same plan for the same seed, always. Every plan comes to an end.
-RelayPlan MakeRelayPlan(uint64_t seed);
+RelayPlan MakeRelayPlan(uint64_t seed,
+                        PlanFamily family = PlanFamily::kEverything);
 
 }  // namespace spicegate
 

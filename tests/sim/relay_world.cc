@@ -2,6 +2,7 @@
 #include "tests/sim/relay_world.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "gateway/base/check.h"
@@ -18,8 +19,8 @@ constexpr unsigned kIdleTurns = 40;
 // Turns for the kernel to let go of what was cancelled at the end.
 constexpr int kAfterTurns = 64;
 
-bool IsPrefix(const std::string& part, const std::string& whole) {
-  return part.size() <= whole.size() && whole.starts_with(part);
+bool IsPrefix(std::string_view part, std::string_view whole) {
+  return whole.starts_with(part);
 }
 
 }  // namespace
@@ -31,6 +32,8 @@ RelayWorld::RelayWorld(RelayPlan plan)
       start_ms_(driver_.NowMs()),
       timers_(start_ms_),
       buffers_(&counters_.relay_buffer_bytes),
+      pipes_(std::in_place, &driver_, &counters_, plan_.pipes),
+      context_{&timers_, &limits_, {&buffers_, &*pipes_, &counters_}},
       channels_(plan_.channels.size()) {
   for (const ChannelPlan& channel : plan_.channels) {
     Open(channel);
@@ -44,9 +47,8 @@ void RelayWorld::Open(const ChannelPlan& plan) {
   auto [server_fd, server] = network_.Connection();
   lives_.push_back(
       std::make_unique<Life>(plan, std::move(client), std::move(server)));
-  const RelayContext context{&timers_, &buffers_, &counters_, &limits_};
   lives_.back()->handle = channels_.Emplace(
-      context, static_cast<ChannelOwner*>(this), plan.key, plan.header_kind,
+      &context_, static_cast<ChannelOwner*>(this), plan.key, plan.header_kind,
       Leg::Plain(&driver_, client_fd), Leg::Plain(&driver_, server_fd));
 }
 
@@ -101,7 +103,7 @@ void RelayWorld::RunGateway() {
   driver_.Dispatch();
   for (const Handle handle : std::exchange(yielded_, {})) {
     if (Channel* channel = channels_.Get(handle)) {
-      channel->RunAgain();
+      num_full_turns_ += channel->RunAgain() >= kPumpQuantumBytes ? 1 : 0;
     }
   }
   for (const Handle handle : std::exchange(ended_, {})) {
@@ -157,7 +159,6 @@ void RelayWorld::OnChannelEnded(Channel* channel) {
 }
 
 void RelayWorld::OnChannelYielded(Channel* channel) {
-  ++num_yields_;
   yielded_.push_back(channel->handle());
 }
 
@@ -199,11 +200,18 @@ void RelayWorld::CheckServerLegEnd(Life* life) {
 }
 
 void RelayWorld::CheckMemory() {
-  const int64_t most =
-      static_cast<int64_t>(2 * sizeof(RelayBuffer) * channels_.size());
-  const int64_t used = counters_.relay_buffer_bytes.value();
-  if (used < 0 || used > most) {
-    problems_.push_back("relay holds " + std::to_string(used) + " bytes");
+  // Two pumps a channel, each with a buffer or a pipe.
+  const int64_t most = static_cast<int64_t>(2 * channels_.size());
+  const int64_t buffers = counters_.relay_buffer_bytes.value() /
+                          static_cast<int64_t>(sizeof(RelayBuffer));
+  const int64_t pipes = counters_.pipes_in_use.value();
+  if (buffers < 0 || pipes < 0 || buffers + pipes > most) {
+    problems_.push_back("relay holds " + std::to_string(buffers) +
+                        " buffers and " + std::to_string(pipes) + " pipes");
+  }
+  if (network_.OpenPipes() > plan_.pipes.max_pipes) {
+    problems_.push_back("too many pipes: " +
+                        std::to_string(network_.OpenPipes()));
   }
 }
 
@@ -225,10 +233,10 @@ void RelayWorld::CheckEnd() {
 }
 
 void RelayWorld::CheckBytes(Life* life) {
-  const std::string said_by_client =
-      life->plan.client.text.substr(0, life->client.num_said());
-  const std::string said_by_server =
-      life->plan.server.text.substr(0, life->server.num_said());
+  const auto said_by_client = std::string_view(life->plan.client.text)
+                                  .substr(0, life->client.num_said());
+  const auto said_by_server = std::string_view(life->plan.server.text)
+                                  .substr(0, life->server.num_said());
   const std::string& at_server = life->server.received();
   const std::string& at_client = life->client.received();
   if (!IsPrefix(at_server, said_by_client)) {
@@ -240,6 +248,10 @@ void RelayWorld::CheckBytes(Life* life) {
   if (static_cast<uint64_t>(life->bytes_to_server) < at_server.size() ||
       static_cast<uint64_t>(life->bytes_to_client) < at_client.size()) {
     Problem(life, "fewer bytes counted than moved");
+  }
+  if (static_cast<uint64_t>(life->bytes_to_server) > said_by_client.size() ||
+      static_cast<uint64_t>(life->bytes_to_client) > said_by_server.size()) {
+    Problem(life, "more bytes counted than said");
   }
   const size_t init_len =
       proto::DataHeaderLen(life->plan.header_kind) + proto::kMainInitLen;
@@ -293,7 +305,28 @@ void RelayWorld::CheckResets(Life* life) {
   }
 }
 
+void RelayWorld::CheckAccounts() {
+  int64_t of_channels = 0;
+  for (const auto& life : lives_) {
+    of_channels += life->bytes_to_client + life->bytes_to_server;
+  }
+  int64_t of_worker = 0;
+  for (size_t type = 0; type < kNumChannelTypes; ++type) {
+    of_worker += counters_.bytes_client_to_server[type].value() +
+                 counters_.bytes_server_to_client[type].value();
+  }
+  const int64_t copied = counters_.bytes_copied.value();
+  const int64_t spliced = counters_.bytes_spliced.value();
+  if (of_channels != of_worker || copied + spliced != of_worker) {
+    problems_.push_back(
+        "accounts differ: channels " + std::to_string(of_channels) +
+        ", worker " + std::to_string(of_worker) + ", copied " +
+        std::to_string(copied) + ", spliced " + std::to_string(spliced));
+  }
+}
+
 void RelayWorld::CheckCounters() {
+  CheckAccounts();
   if (driver_.OpsInFlight() != 0) {
     problems_.push_back("operations leaked: " +
                         std::to_string(driver_.OpsInFlight()));
@@ -304,6 +337,14 @@ void RelayWorld::CheckCounters() {
   }
   if (counters_.relay_buffer_bytes.value() != 0) {
     problems_.push_back("relay buffers leaked");
+  }
+  if (counters_.pipes_in_use.value() != 0) {
+    problems_.push_back("relay pipes leaked");
+  }
+  pipes_.reset();
+  if (network_.OpenPipes() != 0) {
+    problems_.push_back("pipes leaked: " +
+                        std::to_string(network_.OpenPipes()));
   }
   if (timers_.size() != 0) {
     problems_.push_back("timers leaked");

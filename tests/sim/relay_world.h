@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "gateway/io/sim_network.h"
 #include "gateway/relay/buffer_pool.h"
 #include "gateway/relay/channel.h"
+#include "gateway/relay/pipe_pool.h"
 #include "tests/sim/relay_plan.h"
 #include "tests/sim/scripted_peer.h"
 
@@ -39,7 +41,15 @@ class RelayWorld final : private ChannelOwner {
   // What happened, for a test that the seeds reach it all.
   CloseReason reason(size_t channel) const { return lives_[channel]->reason; }
   const WorkerCounters& counters() const { return counters_; }
-  int64_t num_yields() const { return num_yields_; }
+  // Turns of a channel that used up its quantum.
+  int64_t num_full_turns() const { return num_full_turns_; }
+  // Pumps that went over to the other way in mid-stream.
+  uint64_t num_switches_to_splice() const {
+    return network_.num_switches_to_splice();
+  }
+  uint64_t num_switches_to_copy() const {
+    return network_.num_switches_to_recv();
+  }
 
  private:
   // A channel's peers and what was told about it.
@@ -83,6 +93,7 @@ class RelayWorld final : private ChannelOwner {
   void CheckBytes(Life* life);
   void CheckReason(Life* life);
   void CheckResets(Life* life);
+  void CheckAccounts();
   void CheckCounters();
   void Problem(const Life* life, const std::string& what);
 
@@ -94,6 +105,8 @@ class RelayWorld final : private ChannelOwner {
   const int64_t start_ms_;
   TimerWheel timers_;
   BufferPool buffers_;
+  std::optional<PipePool> pipes_;  // gone before leaks are looked for
+  const RelayContext context_;
   Slab<Channel> channels_;
   std::vector<std::unique_ptr<Life>> lives_;
   std::vector<Handle> yielded_;
@@ -101,7 +114,7 @@ class RelayWorld final : private ChannelOwner {
   std::vector<std::string> problems_;
   unsigned turn_ = 0;
   unsigned idle_turns_ = 0;
-  int64_t num_yields_ = 0;
+  int64_t num_full_turns_ = 0;
 };
 
 }  // namespace spicegate

@@ -55,13 +55,22 @@ bool ScriptedPeer::TakeIn(std::span<uint8_t> piece) {
   return true;
 }
 
+size_t ScriptedPeer::NextPiece(SimRandom* random) const {
+  if (script_.burst_bytes == 0) {
+    return 1 + random->Below(script_.max_piece_bytes);
+  }
+  const size_t cycle = script_.burst_bytes + script_.trickle_bytes;
+  const size_t at = num_said_ % cycle;
+  return at < script_.burst_bytes ? script_.burst_bytes - at
+                                  : 1 + random->Below(kMaxTrickleBytes);
+}
+
 bool ScriptedPeer::Say(SimRandom* random) {
   const size_t most = std::min(script_.text.size(), script_.leave_after_bytes);
   if (left_ || num_said_ >= most) {
     return false;
   }
-  const size_t len =
-      std::min(most - num_said_, 1 + random->Below(script_.max_piece_bytes));
+  const size_t len = std::min(most - num_said_, NextPiece(random));
   const auto* data =
       reinterpret_cast<const uint8_t*>(script_.text.data()) + num_said_;
   const ssize_t n = peer_.Write({data, len});

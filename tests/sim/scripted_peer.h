@@ -33,7 +33,13 @@ struct PeerScript {
   // How often it does anything in a turn, and how much at most.
   double eagerness = 0.5;
   size_t max_piece_bytes = 1000;
+  // The text by turns: so much of it as fast as it goes, then so much in small
+  // pieces of at most kMaxTrickleBytes. 0: all of it as fast as it goes.
+  size_t burst_bytes = 0;
+  size_t trickle_bytes = 0;
 };
+
+inline constexpr size_t kMaxTrickleBytes = 600;
 
 class ScriptedPeer {
  public:
@@ -59,6 +65,8 @@ class ScriptedPeer {
  private:
   bool Read(SimRandom* random);
   bool Say(SimRandom* random);
+  // How much to say at once, by where it is between burst and trickle.
+  size_t NextPiece(SimRandom* random) const;
   bool LeaveIfDue();
   bool TakeIn(std::span<uint8_t> piece);
 
