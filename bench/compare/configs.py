@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peers' configuration files, as text."""
+
+import json
+
+# Relayed connections may be silent for as long as a run takes.
+_SILENCE_S = 3600
+TICKET = "bench-ticket"
+
+
+def haproxy(setup, buffer_bytes=None, splice=False):
+    """One thread in TCP mode; all else as Debian ships it.
+
+    Pipes are bounded because their descriptors count against RLIMIT_NOFILE,
+    and HAProxy refuses to start where its worst case does not fit.
+    """
+    lines = [
+        "global",
+        f"  maxconn {setup.max_channels}",
+        "  nbthread 1",
+        f"  stats socket {setup.directory}/haproxy.sock mode 600",
+    ]
+    if buffer_bytes:
+        lines.append(f"  tune.bufsize {buffer_bytes}")
+    if splice:
+        lines.append(f"  maxpipes {setup.max_pipes}")
+    lines += [
+        "defaults",
+        "  mode tcp",
+        f"  maxconn {setup.max_channels}",
+        "  timeout connect 5s",
+        f"  timeout client {_SILENCE_S}s",
+        f"  timeout server {_SILENCE_S}s",
+    ]
+    if splice:
+        lines += ["  option splice-request", "  option splice-response"]
+    lines += [
+        "listen relay",
+        f"  bind {setup.host}:{setup.port}",
+        f"  server desktop {setup.server}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def nginx(setup, module):
+    """One process, no master: it could outlive a run that is killed."""
+    return f"""daemon off;
+master_process off;
+worker_processes 1;
+pid {setup.directory}/nginx.pid;
+error_log {setup.directory}/nginx.log;
+load_module {module};
+events {{ worker_connections {2 * setup.max_channels + 64}; }}
+stream {{
+  access_log off;
+  server {{
+    listen {setup.host}:{setup.port};
+    proxy_pass {setup.server};
+    proxy_connect_timeout 5s;
+    proxy_timeout {_SILENCE_S}s;
+  }}
+}}
+"""
+
+
+def squid(setup):
+    """CONNECT for everybody, nothing kept, nothing logged for each tunnel."""
+    return f"""http_port {setup.host}:{setup.port}
+http_access allow all
+access_log none
+cache deny all
+cache_log {setup.directory}/squid.log
+cache_store_log none
+coredump_dir {setup.directory}
+max_filedescriptors {setup.max_descriptors}
+memory_cache_shared off
+netdb_filename none
+pid_filename none
+pinger_enable off
+read_timeout {_SILENCE_S} seconds
+shutdown_lifetime 0 seconds
+visible_hostname localhost
+workers 1
+"""
+
+
+def spicegate(setup, spin_us=0):
+    """One worker, one plain listener, tickets that outlast the run."""
+    config = {
+        "workers": 1,
+        "listeners": [
+            {
+                "address": f"{setup.host}:{setup.port}",
+                "tls": False,
+                "need_secured": False,
+            }
+        ],
+        "admin": {"unix": f"{setup.directory}/admin.sock"},
+        "consoles": f"{setup.directory}/consoles.json",
+        "state_dir": setup.directory,
+        "tickets": {"first_use_s": _SILENCE_S},
+    }
+    if spin_us:
+        config["relay"] = {"spin_us": spin_us}
+    return json.dumps(config, indent=1)
+
+
+def consoles(setup):
+    """As many desktops as the load asks for, all at its one address."""
+    host, _, port = setup.server.rpartition(":")
+    return json.dumps(
+        {
+            "consoles": [
+                {
+                    "name": f"bench-{number:05d}",
+                    "host": host,
+                    "port": int(port),
+                    "ticket": TICKET,
+                }
+                for number in range(setup.num_consoles)
+            ]
+        }
+    )

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Flags, signals, run. No logic.
+#include <arpa/inet.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "bench/plain_relay/plain_relay.h"
+#include "gateway/io/uring_driver.h"
+
+ABSL_FLAG(std::string, listen, "127.0.0.1:0", "ADDRESS:PORT to accept at");
+ABSL_FLAG(std::string, server, "", "ADDRESS:PORT or unix:PATH to connect to");
+ABSL_FLAG(int, cpu, -1, "processor to run on; -1: any");
+
+namespace spicegate {
+namespace {
+
+// "127.0.0.1:80" or "[::1]:80". False when it is neither.
+bool SplitAddress(const std::string& text, std::string* host, uint16_t* port) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon + 1 == text.size()) {
+    return false;
+  }
+  *host = text.substr(0, colon);
+  if (host->size() > 2 && host->front() == '[' && host->back() == ']') {
+    *host = host->substr(1, host->size() - 2);
+  }
+  char* end = nullptr;
+  const unsigned long number = std::strtoul(&text[colon + 1], &end, 10);
+  *port = static_cast<uint16_t>(number);
+  return *end == '\0' && number <= UINT16_MAX;
+}
+
+bool ParseServer(const std::string& text, SocketAddress* address) {
+  if (text.rfind("unix:", 0) == 0) {
+    const absl::StatusOr<SocketAddress> unix_address =
+        UnixAddress(text.substr(5));
+    *address = unix_address.ok() ? *unix_address : SocketAddress{};
+    return unix_address.ok();
+  }
+  std::string host;
+  uint16_t port = 0;
+  return SplitAddress(text, &host, &port) &&
+         NumericAddress(host, port, address);
+}
+
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+void PinTo(int cpu) {
+  if (cpu >= 0) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(cpu, &cpus);
+    sched_setaffinity(0, sizeof(cpus), &cpus);
+  }
+}
+
+int StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int Refuse(int exit_code, const std::string& why) {
+  std::fprintf(stderr, "plain-relay: %s\n", why.c_str());
+  return exit_code;
+}
+
+int Main() {
+  SocketAddress server;
+  std::string host;
+  uint16_t port = 0;
+  if (!SplitAddress(absl::GetFlag(FLAGS_listen), &host, &port) ||
+      !ParseServer(absl::GetFlag(FLAGS_server), &server)) {
+    return Refuse(EX_USAGE, "needs --listen and --server addresses");
+  }
+  RaiseDescriptorLimit();
+  PinTo(absl::GetFlag(FLAGS_cpu));
+  const UniqueFd signals(StopSignals());
+  auto driver = UringDriver::Create();
+  auto listener = ListenTcp(host, port);
+  if (!driver.ok() || !listener.ok()) {
+    const absl::Status& status =
+        driver.ok() ? listener.status() : driver.status();
+    return Refuse(EX_UNAVAILABLE, std::string(status.message()));
+  }
+  const std::string address = AddressText(LocalAddress(listener->get()));
+  PlainRelay relay(driver->get(), *std::move(listener), server);
+  std::printf("{\"event\":\"listening\",\"address\":\"%s\"}\n",
+              address.c_str());
+  std::fflush(stdout);
+  relay.Run(signals.get());
+  std::printf("%s\n", relay.Summary().c_str());
+  return EX_OK;
+}
+
+}  // namespace
+}  // namespace spicegate
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "relays plain TCP with the gateway's own parts\n"
+      "  plain-relay --listen ADDRESS:PORT --server ADDRESS:PORT [--cpu N]");
+  absl::ParseCommandLine(argc, argv);
+  return spicegate::Main();
+}
