@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 
+from bench.compare import place
 from tests.testbed import processes
 
 
@@ -73,9 +74,7 @@ def describe():
         "RLIMIT_NOFILE": str(soft),
         "tcp_rmem": _setting("/proc/sys/net/ipv4/tcp_rmem"),
         "tcp_wmem": _setting("/proc/sys/net/ipv4/tcp_wmem"),
-        "congestion control": _setting(
-            "/proc/sys/net/ipv4/tcp_congestion_control"
-        ),
+        "congestion control": place.congestion_control(),
     }
 
 

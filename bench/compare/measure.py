@@ -98,7 +98,7 @@ def measure(scenario, peer, number, options):
 def _place(scenario, options, directory):
     if scenario.veth:
         return place.veth_pair(directory, options.relay_cpu, options.load_cpu)
-    return place.loopback(options.relay_cpu, options.load_cpu)
+    return place.loopback(directory, options.relay_cpu, options.load_cpu)
 
 
 def _flags(scenario, options, found):

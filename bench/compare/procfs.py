@@ -22,7 +22,7 @@ def cpu_ns(pid):
     total = 0
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0
     for thread in threads:
         try:

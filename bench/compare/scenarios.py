@@ -164,7 +164,7 @@ ALL = (
         group="storm",
         title="sessions of 10 channels, opened and closed",
         command="storm",
-        flags={"channels": 10, "concurrency": 8},
+        flags={"channels": 10, "concurrency": 16},
         tiny={"channels": 3, "concurrency": 1},
         metrics=_STORM,
     ),

@@ -78,7 +78,7 @@ Task<void> PlainRelay::Serve(int client_fd) {
     co_return;
   }
   Leg server = Leg::Plain(driver_, fd);
-  TuneSocket(fd);
+  TuneConnectingSocket(fd);
   ++num_connecting_;
   int error = 0;
   {

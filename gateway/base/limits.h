@@ -128,10 +128,11 @@ inline constexpr int64_t kStopDeadlineMs = kDisplayCommittedMs + 2'000;
 // the 6 ms that making one takes.
 inline constexpr int64_t kLinkKeyLifeMs = 3'600'000;
 
-// TCP keepalive of both legs: a vanished peer is noticed after two minutes.
+// TCP keepalive of both legs. A peer that vanished from an idle channel is
+// given up after kTcpUserTimeoutMs, which with Linux takes the place of a
+// number of probes (tcp(7)).
 inline constexpr int kKeepaliveIdleSeconds = 60;
 inline constexpr int kKeepaliveIntervalSeconds = 10;
-inline constexpr int kKeepaliveProbes = 6;
 
 // Data may stay unacknowledged, or a peer's window closed, for this long before
 // a leg counts as dead. Linux applies one limit to both, so it must outlast a

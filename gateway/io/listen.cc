@@ -173,15 +173,19 @@ void TuneSocket(int fd) {
   const int on = 1;
   const int idle = kKeepaliveIdleSeconds;
   const int interval = kKeepaliveIntervalSeconds;
-  const int probes = kKeepaliveProbes;
   const unsigned timeout_ms = kTcpUserTimeoutMs;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
              sizeof(timeout_ms));
+}
+
+void TuneConnectingSocket(int fd) {
+  const int off = 0;
+  TuneSocket(fd);
+  setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off));
 }
 
 }  // namespace spicegate

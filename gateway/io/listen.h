@@ -54,6 +54,10 @@ absl::Status CheckAddressIsFree(const std::string& host, uint16_t port);
 // effect on a unix socket.
 void TuneSocket(int fd);
 
+// The same for a socket that is about to connect and will speak first: the
+// handshake is acknowledged together with its first bytes, a segment less.
+void TuneConnectingSocket(int fd);
+
 }  // namespace spicegate
 
 #endif  // SPICEGATE_GATEWAY_IO_LISTEN_H_

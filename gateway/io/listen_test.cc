@@ -71,8 +71,6 @@ TEST(ListenTest, WhatIsAcceptedHasTheListenersOptions) {
             kKeepaliveIdleSeconds);
   EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_KEEPINTVL),
             kKeepaliveIntervalSeconds);
-  EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_KEEPCNT),
-            kKeepaliveProbes);
   EXPECT_EQ(OptionOf(accepted.get(), IPPROTO_TCP, TCP_USER_TIMEOUT),
             static_cast<int>(kTcpUserTimeoutMs));
 }

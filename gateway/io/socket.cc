@@ -7,6 +7,15 @@
 #include "gateway/base/check.h"
 
 namespace spicegate {
+namespace {
+
+// Memory that is short for the moment ends no connection: it is waited for as
+// if the socket were not ready.
+ssize_t Retried(ssize_t n) {
+  return n == -ENOBUFS || n == -ENOMEM ? -EAGAIN : n;
+}
+
+}  // namespace
 
 Socket::~Socket() {
   CHECK(idle());
@@ -119,11 +128,11 @@ void Socket::FinishClose() {
 }
 
 ssize_t SocketStream::Read(std::span<uint8_t> out) {
-  return socket_->driver()->Recv(socket_->fd(), out);
+  return Retried(socket_->driver()->Recv(socket_->fd(), out));
 }
 
 ssize_t SocketStream::Write(std::span<const uint8_t> in) {
-  return socket_->driver()->Send(socket_->fd(), in);
+  return Retried(socket_->driver()->Send(socket_->fd(), in));
 }
 
 int SocketStream::SpliceFd() const { return socket_->fd(); }

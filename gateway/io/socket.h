@@ -41,6 +41,7 @@ class SocketStream final : public Stream {
   int ShutdownWrite() override;
   int SpliceFd() const override;
   bool ShortReadDrains() const override { return true; }
+  bool CloseIsShutdown() const override { return true; }
 
  private:
   void Dispose() override {}  // goes with its socket

@@ -45,6 +45,10 @@ class Stream {
   // when WriteWait() is ready, or -errno.
   virtual int ShutdownWrite() = 0;
 
+  // Closing the socket, once all input has been read, ends our direction just
+  // as ShutdownWrite does.
+  virtual bool CloseIsShutdown() const { return false; }
+
   // What the socket must be for, after Read or Write returned -EAGAIN.
   virtual Ready ReadWait() const { return Ready::kReadable; }
   virtual Ready WriteWait() const { return Ready::kWritable; }

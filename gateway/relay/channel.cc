@@ -20,9 +20,11 @@ Counter* BytesOf(std::array<Counter, kNumChannelTypes>& counters,
   return &counters[static_cast<size_t>(type)];
 }
 
-// An ordered end says so in TLS as well, as far as the socket takes it.
-void EndLeg(Leg* leg, Socket::End end) {
-  if (end == Socket::End::kFin && *leg) {
+// An ordered end says so in TLS as well, as far as the socket takes it. Input
+// that was left unread would make a plain close a reset: FIN goes first.
+void EndLeg(Leg* leg, Socket::End end, bool all_read) {
+  if (end == Socket::End::kFin && *leg &&
+      !(all_read && leg->stream->CloseIsShutdown())) {
     leg->stream->ShutdownWrite();
   }
   leg->Release(end);
@@ -248,7 +250,7 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   server_end_ = server_end;
   to_server_.Stop();
   to_client_.Stop();
-  EndLeg(&client(), client_end);
+  EndLeg(&client(), client_end, pair_.num_finished == 2);
   owner_->OnChannelClosing(this, reason);
   switch (first_message_) {
     case FirstMessage::kAwaited:
@@ -315,7 +317,7 @@ void Channel::Finish(SafeEnd outcome) {
   if (server().socket != nullptr) {
     server().socket->Forget(Ready::kReadable);
   }
-  EndLeg(&server(), server_end_);
+  EndLeg(&server(), server_end_, pair_.num_finished == 2);
   owner_->OnChannelEnded(this);
 }
 

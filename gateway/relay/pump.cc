@@ -10,7 +10,8 @@
 namespace spicegate {
 namespace {
 
-// Memory is short for the moment: try again, as if the socket were not ready.
+// Not ready, or memory is short for the moment: streams say -EAGAIN for both,
+// splices tell them apart.
 bool IsTransient(ssize_t error) {
   return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
 }
@@ -148,10 +149,12 @@ Pump::Next Pump::NothingRead(ssize_t n) {
 }
 
 void Pump::ChooseWay(size_t num_read) {
-  const bool other_way =
-      splicing_ ? num_read < kCopyBelowBytes : num_read >= kSpliceFromBytes;
+  const bool small = num_read < kCopyBelowBytes;
+  const bool other_way = splicing_ ? small : num_read >= kSpliceFromBytes;
   if (!other_way) {
-    streak_ = 0;
+    // While copying only small reads speak against bulk: the rest of a lot that
+    // did not fit the buffer does not.
+    streak_ = splicing_ || small ? 0 : streak_;
     return;
   }
   ++streak_;
@@ -172,7 +175,11 @@ void Pump::Count(size_t num_written, Counter* way) {
 }
 
 Pump::Next Pump::PassEnd() {
-  const int error = to()->stream->ShutdownWrite();
+  // Behind the last direction both legs are closed at once, which says the same
+  // with a system call less.
+  const bool close_follows =
+      pair_->num_finished == 1 && to()->stream->CloseIsShutdown();
+  const int error = close_follows ? 0 : to()->stream->ShutdownWrite();
   if (error == -EAGAIN) {
     return WaitFor(to(), Ready::kWritable);
   }
@@ -180,6 +187,7 @@ Pump::Next Pump::PassEnd() {
     return Fail(/*source=*/false, error);
   }
   state_ = State::kFinished;
+  ++pair_->num_finished;
   GiveBuffer();
   owner()->OnPumpFinished(this);
   return Next::kOver;

@@ -34,7 +34,8 @@ class PumpOwner {
   virtual void OnPumpBytes(Pump* pump, std::span<const uint8_t> bytes) = 0;
   // The source ended; its last bytes may still be in hand.
   virtual void OnPumpSourceEnded(Pump* pump) = 0;
-  // The end was passed on: this direction is over.
+  // This direction is over, and its end was passed on: with both over, by
+  // closing the legs with FIN, which the owner does now.
   virtual void OnPumpFinished(Pump* pump) = 0;
   // A leg failed with `error` (a negated errno). `source` tells which one.
   virtual void OnPumpFailed(Pump* pump, bool source, int error) = 0;
@@ -62,6 +63,7 @@ struct PumpPair {
   PumpOwner* owner = nullptr;
   std::array<Leg, 2> legs;          // by Side
   std::array<Counter*, 2> moved{};  // bytes written, by the side they came from
+  uint8_t num_finished = 0;         // directions that are over
 };
 
 class Pump final : private Waiter {

@@ -160,6 +160,16 @@ TEST_F(PumpTest, MiddlingReadsKeepTheWay) {
   EXPECT_EQ(received_, sent_);
 }
 
+TEST_F(PumpTest, TheRestOfALotDoesNotSpeakAgainstBulk) {
+  Open(&pipes_);
+  for (int i = 0; i < kLargeReadsToSplice; ++i) {
+    Flow(1, kSpliceFromBytes);
+    Flow(1, kCopyBelowBytes);
+  }
+  EXPECT_TRUE(pump_->splicing());
+  EXPECT_EQ(received_, sent_);
+}
+
 TEST_F(PumpTest, WithoutPipesEverythingIsCopied) {
   Open(nullptr);
   Flow(20, kSpliceFromBytes);

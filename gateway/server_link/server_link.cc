@@ -110,7 +110,7 @@ Task<ServerLink::Failure> ServerLink::ConnectTo(SocketAddress address,
   }
   leg_ = Leg::Plain(context_.driver, fd);
   if (address.family() != AF_UNIX) {
-    TuneSocket(fd);
+    TuneConnectingSocket(fd);
   }
   const Deadline deadline(context_.timers, leg_.socket.get(), deadline_ms);
   const int error = co_await leg_.socket->Connected(address.get(), address.len);
