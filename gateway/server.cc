@@ -221,9 +221,10 @@ absl::Status Server::StartWorkers(ListenerSets sets) {
   for (size_t i = 0; i < sets.size(); ++i) {
     Worker::Options options;
     options.index = static_cast<int>(i);
-    // More workers than CPUs: a test or a wish; then none is pinned.
     options.spin_us = config_.relay.spin_us;
-    options.splice = config_.relay.splice;
+    options.max_pipes =
+        config_.relay.splice ? static_cast<size_t>(probe_.max_pipes) : 0;
+    // More workers than CPUs: a test or a wish; then none is pinned.
     options.cpu = sets.size() <= cpus.size() ? cpus[i] : -1;
     options.listeners = std::move(sets[i]);
     options.settings = settings_;

@@ -101,9 +101,9 @@ class Worker {
 
   struct Options {
     int index = 0;
-    int cpu = -1;  // to run on; -1: wherever
-    int64_t spin_us = 0;
-    bool splice = true;
+    int cpu = -1;          // to run on; -1: wherever
+    int64_t spin_us = 0;   // SpinPolicy's budget
+    size_t max_pipes = 0;  // to splice through; 0: everything is copied
     std::vector<ListenerOptions> listeners;
     WorkerSettings settings;
   };
@@ -140,7 +140,7 @@ class Worker {
   const int index_;
   const int cpu_;
   const int64_t spin_us_;
-  const bool splice_;
+  const size_t max_pipes_;
   SharedState* const shared_;
   WorkerCounters counters_;
   Mailbox<WorkerMessage> mailbox_;

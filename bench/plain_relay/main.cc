@@ -87,6 +87,7 @@ int Refuse(int exit_code, const std::string& why) {
 }
 
 int Main() {
+  signal(SIGPIPE, SIG_IGN);  // splice(2) has no flag against it
   SocketAddress server;
   std::string host;
   uint16_t port = 0;

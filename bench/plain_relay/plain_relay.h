@@ -2,7 +2,8 @@
 //
 // A relay of plain TCP connections made of the gateway's own parts: acceptor,
 // connect, Channel with its pumps, timers, counters. What a worker has and this
-// has not is the SPICE link; so it can stand beside relays that know no SPICE.
+// has not: the SPICE link, the run queue's rounds and the spinner; so it can
+// stand beside relays that know no SPICE.
 #ifndef SPICEGATE_BENCH_PLAIN_RELAY_PLAIN_RELAY_H_
 #define SPICEGATE_BENCH_PLAIN_RELAY_PLAIN_RELAY_H_
 

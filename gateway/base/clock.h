@@ -9,6 +9,7 @@ namespace spicegate {
 // Monotonic milliseconds (CLOCK_MONOTONIC). What runs on a driver asks the
 // driver instead, whose clock a simulator controls.
 int64_t MonotonicMs();
+// The same clock in microseconds, for what is shorter than a timer's tick.
 int64_t MonotonicUs();
 
 // Wall-clock milliseconds since 1970, for log stamps and certificates only.

@@ -95,12 +95,21 @@ ThreadPool& Pool() {
   return pool;
 }
 
-bool IsPooled(size_t num_bytes) {
+// gcc says so with a macro, clang with a feature.
 #if defined(__SANITIZE_ADDRESS__)
-  return num_bytes == 0;
+constexpr bool kUsePool = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr bool kUsePool = false;
 #else
-  return num_bytes <= kMaxFrameBytes;
+constexpr bool kUsePool = true;
 #endif
+#else
+constexpr bool kUsePool = true;
+#endif
+
+bool IsPooled(size_t num_bytes) {
+  return kUsePool && num_bytes <= kMaxFrameBytes;
 }
 
 size_t ClassOf(size_t num_bytes) {

@@ -55,7 +55,8 @@ inline constexpr int64_t kMostAutomaticLinks = 20'000;
 // It is also the most it reads at once: a slow reader costs this and no more.
 inline constexpr size_t kPumpBufferBytes = 64 * 1024;
 
-// Bytes a pump may move at once before others get their turn.
+// Bytes after which a pump gives others their turn. A splice under way is
+// finished, so that it may be a pipe's worth more.
 inline constexpr size_t kPumpQuantumBytes = 256 * 1024;
 
 // The same for a pump of an interactive channel that runs ahead of the others:
@@ -82,9 +83,10 @@ inline constexpr size_t kFewestPipeBytes = 64 * 1024;
 inline constexpr size_t kMaxPipes = 256;
 inline constexpr int64_t kPipeRetryMs = 100;
 
-// A direction is spliced after this many reads in a row of at least that size,
-// and copied again after this many small ones in a row. Copying a small message
-// costs a third less than splicing it, copying a large one three times more.
+// A direction is spliced after this many reads of at least that size without a
+// small one between them, and copied again after this many small ones in a row.
+// Copying a small message costs a third less than splicing it, copying a large
+// one three times more.
 inline constexpr size_t kSpliceFromBytes = 32 * 1024;
 inline constexpr int kLargeReadsToSplice = 2;
 inline constexpr size_t kCopyBelowBytes = 8 * 1024;

@@ -47,6 +47,8 @@ TEST(Config, DefaultsServeASingleHost) {
   EXPECT_EQ(config.workers, 0);
   EXPECT_EQ(config.tickets.first_use_s, 60);
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
+  EXPECT_EQ(config.relay.spin_us, kDefaultSpinUs);
+  EXPECT_TRUE(config.relay.splice);
   EXPECT_EQ(config.limits.preauth_deadline_ms, Limits().preauth_deadline_ms);
 }
 
@@ -65,6 +67,7 @@ TEST(Config, ReadsEveryKey) {
     "state_dir": "state",
     "tickets": {"first_use_s": 5},
     "log": {"level": "debug"},
+    "relay": {"spin_us": 7, "splice": false},
     "limits": {"preauth_deadline_ms": 101, "server_connect_ms": 102,
                "server_link_ms": 103, "half_close_ms": 104,
                "display_init_ms": 105,
@@ -89,6 +92,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.state_dir, "/etc/sg/state");
   EXPECT_EQ(config.tickets.first_use_s, 5);
   EXPECT_EQ(config.log_level, LogLevel::kDebug);
+  EXPECT_EQ(config.relay.spin_us, 7);
+  EXPECT_FALSE(config.relay.splice);
   EXPECT_EQ(config.limits.preauth_deadline_ms, 101);
   EXPECT_EQ(config.limits.server_connect_ms, 102);
   EXPECT_EQ(config.limits.server_link_ms, 103);
@@ -179,6 +184,8 @@ TEST(Config, ChecksLimits) {
             "600000, got 99");
   EXPECT_THAT(ErrorOf(R"({"limits": {"max_links": -1}})"),
               HasSubstr("limits.max_links"));
+  EXPECT_THAT(ErrorOf(R"({"relay": {"spin_us": 1001}})"),
+              HasSubstr("relay.spin_us"));
   EXPECT_THAT(ErrorOf(R"({"tickets": {"first_use_s": 0}})"),
               HasSubstr("tickets.first_use_s"));
 }

@@ -256,8 +256,7 @@ void AddSpins(const Workers& workers, Families* out) {
   out->Add(Sum(
                workers, [](auto& w) -> auto& { return w.spins_missed; }),
            {{"outcome", "miss"}});
-  out->Counter("spicegate_spin_seconds_total",
-               "CPU time that those searches took.",
+  out->Counter("spicegate_spin_seconds_total", "Time spent in those searches.",
                Sum(
                    workers, [](auto& w) -> auto& { return w.spin_us; }) /
                    1e6);

@@ -103,7 +103,9 @@ class IoDriver {
   virtual void ClosePipe(Pipe* pipe) = 0;
   // From a socket into a pipe: bytes (> 0), 0 at the end of the stream,
   // -EAGAIN, or -errno. -EAGAIN with bytes in the pipe may also mean that it
-  // is full.
+  // is full. An urgent byte (MSG_OOB) stops it for good: with -EAGAIN, or with
+  // 0 when FIN is behind it. Recv gets past it, so that it should have the last
+  // word on both.
   virtual ssize_t SpliceIn(int fd, const Pipe& pipe, size_t max_bytes) = 0;
   // From a pipe, which holds at least `max_bytes`, to a socket: bytes (> 0),
   // -EAGAIN, or -errno.

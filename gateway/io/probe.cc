@@ -165,7 +165,22 @@ int64_t LinksThatFit(const IoNeeds& needs, int64_t nofile_limit) {
     return kMostAutomaticLinks;
   }
   const int64_t rest = nofile_limit - DescriptorsNeeded({needs.num_workers, 0});
-  return std::clamp(rest / 2, kFewestAutomaticLinks, kMostAutomaticLinks);
+  // Pipes have a part of it, as far as all workers can use it.
+  constexpr int64_t kPartForPipes = 16;
+  const int64_t for_pipes =
+      std::min(rest / kPartForPipes,
+               2 * static_cast<int64_t>(kMaxPipes) * needs.num_workers);
+  return std::clamp((rest - for_pipes) / 2, kFewestAutomaticLinks,
+                    kMostAutomaticLinks);
+}
+
+int64_t PipesThatFit(const IoNeeds& needs, int64_t nofile_limit) {
+  const int64_t most = static_cast<int64_t>(kMaxPipes);
+  if (nofile_limit < 0) {
+    return most;
+  }
+  const int64_t rest = nofile_limit - DescriptorsNeeded(needs);
+  return std::clamp(rest / (2 * needs.num_workers), int64_t{0}, most);
 }
 
 absl::Status ProbeIo(const IoNeeds& needs, ProbeReport* report) {
@@ -182,6 +197,9 @@ absl::Status ProbeIo(const IoNeeds& needs, ProbeReport* report) {
                     " (LimitNOFILE= in the unit, ulimit -n), or a smaller "
                     "limits.max_links");
   }
+
+  report->max_pipes = PipesThatFit({needs.num_workers, report->max_links},
+                                   report->nofile_limit);
 
   report->memlock_limit_bytes = RaiseLimit(RLIMIT_MEMLOCK);
   report->memlock_needed_bytes = LockedBytesNeeded(needs);

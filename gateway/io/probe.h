@@ -31,6 +31,7 @@ struct IoNeeds {
 struct ProbeReport {
   IoFeatures features;
   int64_t max_links = 0;            // as asked for, or what fits
+  int64_t max_pipes = 0;            // of each worker, for what is left
   int64_t nofile_limit = 0;         // soft limit after raising it
   int64_t nofile_needed = 0;        // descriptors
   int64_t memlock_limit_bytes = 0;  // -1: no limit
@@ -43,6 +44,9 @@ int64_t DescriptorsNeeded(const IoNeeds& needs);
 // The number of links a limit of `nofile_limit` descriptors (-1: none) has
 // room for, between kFewestAutomaticLinks and kMostAutomaticLinks.
 int64_t LinksThatFit(const IoNeeds& needs, int64_t nofile_limit);
+
+// Pipes that each worker may have beside those links; `nofile_limit` as above.
+int64_t PipesThatFit(const IoNeeds& needs, int64_t nofile_limit);
 
 // Memory the kernel may charge to RLIMIT_MEMLOCK for the rings. It charges per
 // user, and an old and a new process overlap in a restart, hence twice.

@@ -64,8 +64,19 @@ TEST(ProbeTest, AnAutomaticNumberOfLinksFitsTheLimit) {
   EXPECT_EQ(LinksThatFit(needs, 10'000'000), kMostAutomaticLinks);
   EXPECT_EQ(LinksThatFit(needs, 64), kFewestAutomaticLinks);
   const int64_t links = LinksThatFit(needs, 4096);
-  EXPECT_LE(DescriptorsNeeded({2, links}), 4096);
-  EXPECT_GT(DescriptorsNeeded({2, links + 1}), 4096);
+  const int64_t pipes = PipesThatFit({2, links}, 4096);
+  EXPECT_GT(pipes, 0);
+  EXPECT_LE(DescriptorsNeeded({2, links}) + 2 * 2 * pipes, 4096);
+  EXPECT_GT(DescriptorsNeeded({2, links}) + 2 * 2 * (pipes + 1), 4096);
+}
+
+TEST(ProbeTest, PipesGetWhatLinksLeave) {
+  const int64_t most = static_cast<int64_t>(kMaxPipes);
+  EXPECT_EQ(PipesThatFit({1, 100}, -1), most);
+  EXPECT_EQ(PipesThatFit({1, 100}, 10'000'000), most);
+  const int64_t needed = DescriptorsNeeded({4, 100});
+  EXPECT_EQ(PipesThatFit({4, 100}, needed), 0);
+  EXPECT_EQ(PipesThatFit({4, 100}, needed + 79), 9);
 }
 
 TEST(ProbeTest, TooFewDescriptorsForAnyUseIsRefused) {

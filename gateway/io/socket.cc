@@ -9,8 +9,9 @@
 namespace spicegate {
 namespace {
 
-// Memory that is short for the moment ends no connection: it is waited for as
-// if the socket were not ready.
+// Memory that is short for the moment ends no connection. It is waited for as
+// if the socket were not ready; as that is mostly not true, the worker tries
+// again in each turn until there is some.
 ssize_t Retried(ssize_t n) {
   return n == -ENOBUFS || n == -ENOMEM ? -EAGAIN : n;
 }

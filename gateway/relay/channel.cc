@@ -92,8 +92,7 @@ void Channel::Start(Handle self, Handle session) {
 size_t Channel::RunAgain() {
   yielded_ = false;
   if (state_ == State::kLingering) {
-    ReadAndDrop();
-    return 0;
+    return ReadAndDrop();
   }
   size_t moved = 0;
   if (state_ == State::kRelaying && to_server_.due()) {
@@ -226,12 +225,16 @@ void Channel::OnPumpFailed(Pump* pump, bool source, int) {
 }
 
 void Channel::OnPumpReady(Pump* pump) {
-  if (UrgencyOf(key_.type) != Urgency::kInteractive) {
+  if (UrgencyOf(key_.type) != Urgency::kInteractive ||
+      !owner_->MayRunAhead(this)) {
     Yield();
     return;
   }
-  context_->pumps.counters->interactive_moves.Add(1);
-  pump->Run(kInteractiveQuantumBytes);
+  const size_t moved = pump->Run(kInteractiveQuantumBytes);
+  if (moved > 0) {
+    context_->pumps.counters->interactive_moves.Add(1);
+    owner_->OnChannelRanAhead(this, moved);
+  }
 }
 
 void Channel::OnPumpYielded(Pump*) { Yield(); }
@@ -265,29 +268,31 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   }
 }
 
-void Channel::ReadAndDrop() {
+size_t Channel::ReadAndDrop() {
   std::array<uint8_t, 4096> dropped;
-  for (size_t total = 0; total < kPumpQuantumBytes;) {
+  size_t total = 0;
+  while (total < kPumpQuantumBytes) {
     const ssize_t n = server().stream->Read(dropped);
     if (n == -EAGAIN) {
       // It may be here on a turn that was asked for while it was relaying.
       if (!server().socket->waiting(Ready::kReadable)) {
         server().socket->Wait(Ready::kReadable, this);
       }
-      return;
+      return total;
     }
     if (n <= 0) {
       Finish(SafeEnd::kServerEnded);
-      return;
-    }
-    if (EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
-      Finish(SafeEnd::kWaited);
-      return;
+      return total;
     }
     total += static_cast<size_t>(n);
+    if (EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
+      Finish(SafeEnd::kWaited);
+      return total;
+    }
   }
   // A hostile server may claim an endless first message: others get their turn.
   Yield();
+  return total;
 }
 
 bool Channel::EndsMessage(std::span<const uint8_t> bytes) {

@@ -52,6 +52,11 @@ class ChannelOwner {
   // Call RunAgain when it is this channel's turn: it has more to move than
   // its share at once, or is of a kind that runs behind others.
   virtual void OnChannelYielded(Channel* channel) = 0;
+  // An interactive channel is ready: false when it has to wait for its turn
+  // like any other (OnChannelYielded follows).
+  virtual bool MayRunAhead(Channel*) { return true; }
+  // It did run, and moved so much.
+  virtual void OnChannelRanAhead(Channel*, size_t) {}
 
  protected:
   ~ChannelOwner() = default;
@@ -151,7 +156,8 @@ class Channel final : private PumpOwner, private Waiter {
   void ArmHalfClose();
   void End(CloseReason reason, Socket::End client_end, Socket::End server_end);
   void Yield();
-  void ReadAndDrop();
+  // Returns how much it was.
+  size_t ReadAndDrop();
   void Finish(SafeEnd outcome);
   void OnTimer();
 

@@ -126,7 +126,14 @@ Pump::Next Pump::SpliceIn() {
     GivePipe();
     return Next::kGoOn;
   }
-  if (n <= 0) {
+  if (n == 0 || (n == -EAGAIN && run_bytes_ == 0)) {
+    // Perhaps not true: splice(2) stops at an urgent byte for good, and calls
+    // it the end once FIN is behind it. A read tells, and skips the byte.
+    splicing_ = false;
+    GivePipe();
+    return Next::kGoOn;
+  }
+  if (n < 0) {
     return NothingRead(n);
   }
   pipe_->bytes = static_cast<size_t>(n);

@@ -86,7 +86,6 @@ class Pump final : private Waiter {
   bool held() const { return held_; }
   // The owner owes a Run.
   bool due() const { return due_; }
-  void set_due() { due_ = true; }
 
   // Starts or ends the calls of OnPumpBytes.
   void set_inspecting(bool inspecting) { inspecting_ = inspecting; }
@@ -137,7 +136,7 @@ class Pump final : private Waiter {
   uint32_t run_bytes_ = 0;
   const PumpPair::Side from_;
   State state_ = State::kRunning;
-  uint8_t streak_ = 0;  // reads in a row that speak for the other way
+  uint8_t streak_ = 0;  // reads that speak for the other way
   bool splicing_ : 1 = false;
   bool cannot_splice_ : 1 = false;
   bool drained_ : 1 = false;  // the last read found all there was

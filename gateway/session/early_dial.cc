@@ -127,6 +127,10 @@ void EarlyDials::OnSessionNamed(Handle session, uint32_t connection_id) {
 
 void EarlyDials::OnSessionEnding(Handle session, uint32_t connection_id) {
   index_->Remove(connection_id, {worker_, session});
+  const Session* ending = registry_->Get(session);
+  if (ending != nullptr && ending->num_early_dials == 0) {
+    return;  // as nearly always
+  }
   std::vector<EarlyDialId> over;
   for (const auto& [id, dial] : dials_) {
     if (dial->session_ == session) {

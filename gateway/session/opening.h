@@ -19,8 +19,8 @@ namespace spicegate {
 // Names the early dial (early_dial.h) of an opening: where it was accepted, its
 // place in the table there, and the worker that dials.
 struct EarlyDialId {
-  int home = -1;  // -1: no early dial
-  int worker = -1;
+  int home = -1;    // the worker that dials; -1: no early dial
+  int worker = -1;  // the one that accepted
   Handle opening;
 
   explicit operator bool() const { return home >= 0; }

@@ -128,7 +128,9 @@ size_t SessionRegistry::RunOne(RunQueue::Entry entry) {
   }
   const Handle session_handle = channel->session();
   Session* session = sessions_.Get(session_handle);
-  if (session != nullptr && run_queue_.Defer(entry, session->share)) {
+  const bool ahead = entry.urgency == Urgency::kInteractive;
+  if (session != nullptr &&
+      run_queue_.Defer(entry, ahead ? session->share_ahead : session->share)) {
     return 0;
   }
   running_ = entry.channel;
@@ -137,6 +139,9 @@ size_t SessionRegistry::RunOne(RunQueue::Entry entry) {
   session = sessions_.Get(session_handle);  // it may have ended with that
   if (session != nullptr) {
     run_queue_.Charge(&session->share, moved);
+    if (ahead) {
+      run_queue_.Charge(&session->share_ahead, moved);
+    }
   }
   return moved;
 }
@@ -234,6 +239,20 @@ void SessionRegistry::OnChannelYielded(Channel* channel) {
     run_queue_.AddAgain(entry);
   } else {
     run_queue_.Add(entry);
+  }
+}
+
+bool SessionRegistry::MayRunAhead(Channel* channel) {
+  const Session* session = sessions_.Get(channel->session());
+  // Its display's flood must not hold up its keystrokes, so that what runs
+  // ahead has a share of its own.
+  return session == nullptr || !run_queue_.IsSpent(session->share_ahead);
+}
+
+void SessionRegistry::OnChannelRanAhead(Channel* channel, size_t bytes) {
+  if (Session* session = sessions_.Get(channel->session())) {
+    run_queue_.Charge(&session->share_ahead, bytes);
+    run_queue_.Charge(&session->share, bytes);
   }
 }
 

@@ -48,7 +48,8 @@ struct Session {
   // Of channels that have ended; made by the first one.
   std::unique_ptr<SessionBytes> bytes;
   std::optional<CloseReason> ending;  // main is gone; the rest follows
-  RoundShare share;
+  RoundShare share;                   // of all its channels
+  RoundShare share_ahead;             // of those that run ahead of the others
 };
 
 // Told which sessions can be named by their connection_id, from inside the
@@ -115,6 +116,8 @@ class SessionRegistry final : private ChannelOwner {
   void OnChannelClosing(Channel* channel, CloseReason reason) override;
   void OnChannelEnded(Channel* channel) override;
   void OnChannelYielded(Channel* channel) override;
+  bool MayRunAhead(Channel* channel) override;
+  void OnChannelRanAhead(Channel* channel, size_t bytes) override;
 
   // What a main channel's end is to its session.
   CloseReason SessionReason(const Session& session, CloseReason reason) const;

@@ -21,7 +21,7 @@
 
 namespace spicegate {
 
-// What a session has moved in the round it last had work in.
+// What a session has moved, up to the round it last had work in.
 class RoundShare {
  private:
   friend class RunQueue;
@@ -49,10 +49,15 @@ class RunQueue {
   // had its part of the round. The entry is kept for the next one then.
   bool Defer(Entry entry, const RoundShare& share);
 
-  // `bytes` were moved for that session.
+  // That session has had its part of this round.
+  bool IsSpent(const RoundShare& share) const;
+
+  // `bytes` were moved for that session. What it moved beyond its part counts
+  // against its next rounds.
   void Charge(RoundShare* share, size_t bytes) const;
 
-  // Starts the next round with what was deferred and added again.
+  // Starts the next round with what was deferred, and behind that with what was
+  // added again. Nothing may be left of the round before.
   void BeginRound();
 
   bool empty() const { return num_ == 0; }
@@ -63,6 +68,8 @@ class RunQueue {
   static size_t IndexOf(Entry entry) {
     return static_cast<size_t>(entry.urgency);
   }
+  // What of `share` falls into this round.
+  size_t Owed(const RoundShare& share) const;
   void Queue(std::deque<Entry>* queue, Entry entry) {
     queue->push_back(entry);
     ++num_;

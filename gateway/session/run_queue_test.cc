@@ -70,6 +70,46 @@ TEST(RunQueueTest, WhatWasDeferredComesBeforeWhatRan) {
   EXPECT_EQ(queue.Next()->channel.slot, 1u);
 }
 
+TEST(RunQueueTest, ADisplayWithoutEndAlternatesWithItsSessionsUsb) {
+  RunQueue queue;
+  RoundShare share;
+  const RunQueue::Entry usb{Handle{9, 1}, Urgency::kBulk};
+  std::map<uint32_t, int> runs;
+  queue.Add(usb);
+  queue.Add(Display(1));
+  for (int round = 0; round < 100; ++round) {
+    while (const auto entry = queue.Next()) {
+      if (!queue.Defer(*entry, share)) {
+        ++runs[entry->channel.slot];
+        queue.Charge(&share, kSessionRoundBytes);
+        queue.AddAgain(*entry);
+      }
+    }
+    queue.BeginRound();
+  }
+  EXPECT_EQ(runs[1], 50);
+  EXPECT_EQ(runs[9], 50);
+}
+
+TEST(RunQueueTest, WhatWasOverdrawnIsPaidBack) {
+  RunQueue queue;
+  RoundShare share;
+  queue.Charge(&share, 3 * kSessionRoundBytes + kSessionRoundBytes / 2);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_TRUE(queue.IsSpent(share)) << round;
+    queue.BeginRound();
+  }
+  EXPECT_FALSE(queue.IsSpent(share));
+  queue.Charge(&share, kSessionRoundBytes / 2);
+  EXPECT_TRUE(queue.IsSpent(share));
+  for (int round = 0; round < 1000; ++round) {
+    queue.BeginRound();
+  }
+  EXPECT_FALSE(queue.IsSpent(share));  // nothing is saved up either
+  queue.Charge(&share, kSessionRoundBytes);
+  EXPECT_TRUE(queue.IsSpent(share));
+}
+
 TEST(RunQueueTest, AShareDoesNotOverflow) {
   RunQueue queue;
   RoundShare share;

@@ -4,6 +4,7 @@
 // of bulk and behind a stalled reader, with nothing lost that a FIN follows
 // and nothing left of a channel that a RST ends.
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 
@@ -179,6 +180,35 @@ TEST_P(RelayEndsTest, ACutInBulkIsNoOrderlyEnd) {
 
 // Bytes that were in a pipe when its channel was cut off must not turn up in
 // the next one's.
+// splice(2) stops at an urgent byte and never gets past it. The relay does: the
+// byte itself is lost, as in every relay that does not ask for it, and nothing
+// else, nor is an end seen that has bytes before it.
+TEST_P(RelayEndsTest, AnUrgentByteStopsNothing) {
+  if (wire() != Wire::kTcp) {
+    return;  // unix sockets and TLS have none
+  }
+  for (const bool then_end : {false, true}) {
+    RelayRig rig(Options());
+    Line* const line = rig.Connect(wire());
+    WarmUp(&rig, ToClient(line));
+    const uint64_t before = line->client.heard();
+    ASSERT_EQ(send(line->server.fd(), "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+    line->server.SayUpTo(before + 1000, 1000);
+    if (then_end) {
+      line->server.ShutdownWrite();
+    }
+    ASSERT_TRUE(rig.RunUntil([&] {
+      return then_end ? line->client.HearEnd()
+                      : line->client.HearUpTo(before + 1000);
+    }));
+    EXPECT_EQ(line->client.heard(), before + 1000);
+    EXPECT_TRUE(line->client.exact());
+    rig.RunUntilStill([] {});
+    rig.driver()->Wait(/*timeout_ms=*/20);
+    EXPECT_EQ(rig.driver()->Dispatch(), 0u);  // and the worker sleeps
+  }
+}
+
 TEST_P(RelayEndsTest, WhatWasCutOffIsInNobodysWay) {
   RelayRig rig(Options(256 * kKib));
   for (int round = 0; round < 3; ++round) {
