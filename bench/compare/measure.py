@@ -16,7 +16,7 @@ from tests.testbed import ports
 _SLACK_S = 60  # for connecting, minting tickets and the last messages
 _START_TRIES = 3
 # What a process needs beside two descriptors for each channel.
-_OTHER_DESCRIPTORS = 400
+_OTHER_DESCRIPTORS = 700
 _CHANNELS_PER_SESSION = 10
 _USUAL_CHANNELS = 4000
 _MOST_PIPES = 256

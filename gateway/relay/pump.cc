@@ -103,7 +103,9 @@ Pump::Next Pump::Read() {
 }
 
 bool Pump::PreparePipe() {
-  if (!splicing_ || inspecting_ || held_) {
+  const bool ask_recv = ask_recv_;
+  ask_recv_ = false;
+  if (!splicing_ || ask_recv || inspecting_ || held_) {
     return false;
   }
   if (pipe_ == nullptr) {
@@ -126,10 +128,12 @@ Pump::Next Pump::SpliceIn() {
     GivePipe();
     return Next::kGoOn;
   }
-  if (n == 0 || (n == -EAGAIN && run_bytes_ == 0)) {
+  const bool woken = woken_;
+  woken_ = false;
+  if (n == 0 || (n == -EAGAIN && woken)) {
     // Perhaps not true: splice(2) stops at an urgent byte for good, and calls
     // it the end once FIN is behind it. A read tells, and skips the byte.
-    splicing_ = false;
+    ask_recv_ = true;
     GivePipe();
     return Next::kGoOn;
   }
@@ -227,6 +231,7 @@ void Pump::OnReady(Ready ready, int error) {
     return;
   }
   due_ = true;
+  woken_ = ready == Ready::kReadable;
   owner()->OnPumpReady(this);
 }
 

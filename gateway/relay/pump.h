@@ -139,7 +139,9 @@ class Pump final : private Waiter {
   uint8_t streak_ = 0;  // reads that speak for the other way
   bool splicing_ : 1 = false;
   bool cannot_splice_ : 1 = false;
-  bool drained_ : 1 = false;  // the last read found all there was
+  bool drained_ : 1 = false;   // the last read found all there was
+  bool woken_ : 1 = false;     // the source was ready, and not yet tried
+  bool ask_recv_ : 1 = false;  // the next read is not to be spliced
   bool source_ended_ : 1 = false;
   bool held_ : 1 = false;
   bool inspecting_ : 1 = false;
