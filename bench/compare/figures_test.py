@@ -243,6 +243,14 @@ class PlanTest(unittest.TestCase):
         ]
         self.assertEqual(sorted(begins), sorted(p.name for p in peers.ALL))
 
+    def test_who_begins_changes_among_those_that_are_possible(self):
+        chosen = scenarios.choose(["bulk-1"])
+        possible = {("bulk-1", "spicegate"), ("bulk-1", "haproxy")}
+        order = series.plan(chosen, list(peers.ALL), 4, possible)
+        begins = [step[2].name for step in order[::2]]
+        self.assertEqual(len(order), 8)
+        self.assertEqual(begins.count("spicegate"), 2)
+
     def test_rotated(self):
         self.assertEqual(series.rotated([1, 2, 3], 4), [2, 3, 1])
         self.assertEqual(series.rotated([], 4), [])

@@ -56,6 +56,14 @@ class Load:
                 start_new_session=True,
             )
 
+    def _end(self):
+        """Its exit code; a load that closed its output and hangs is killed."""
+        try:
+            return self._process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
     def __enter__(self):
         return self
 
@@ -75,7 +83,7 @@ class Load:
         while True:
             event = self._next_event(end)
             if event is None:
-                code = self._process.wait(_STOP_LIMIT_S)
+                code = self._end()
                 raise LoadError(
                     f"no '{name}' from the load, which ended with {code}\n"
                     + self._tail()

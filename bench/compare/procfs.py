@@ -66,10 +66,17 @@ def tree_cpu_ns(pid):
 
 
 def pss_bytes(pid):
-    """Proportional set size of a process."""
-    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
+    """Proportional set size of what a process allocated, in bytes.
+
+    Without mapped files: a library's pages count less for each as soon as
+    another process, such as the load, maps them too.
+    """
+    kib = {}
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()[1:]:
+        name, _, value = line.partition(":")
+        kib[name] = int(value.split()[0])
+    if "Pss" in kib:
+        return (kib["Pss"] - kib.get("Pss_File", 0)) * 1024
     raise ProcessLookupError(f"no Pss of process {pid}")
 
 

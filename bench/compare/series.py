@@ -19,17 +19,25 @@ def rotated(items, by):
     return items[start:] + items[:start]
 
 
-def plan(scenarios, chosen_peers, rounds):
+def plan(scenarios, chosen_peers, rounds, possible=None):
     """(round, scenario, peer) of every measurement, in order.
 
     Peers follow each other within a scenario, so that a gateway's measurement
     and another's are close in time; who begins changes with round and
     scenario, so that nobody always follows the same.
+
+    Args:
+      possible: names of the pairs to measure; None: all.
     """
     order = []
     for number in range(rounds):
         for index, scenario in enumerate(scenarios):
-            for peer in rotated(chosen_peers, number + index):
+            here = [
+                peer
+                for peer in chosen_peers
+                if possible is None or (scenario.name, peer.name) in possible
+            ]
+            for peer in rotated(here, number + index):
                 order.append((number, scenario, peer))
     return order
 
@@ -82,11 +90,7 @@ def run(scenarios, chosen_peers, rounds, options, say, wanted=None):
     not the call.
     """
     possible, skipped = split(scenarios, chosen_peers, wanted)
-    order = [
-        step
-        for step in plan(scenarios, chosen_peers, rounds)
-        if (step[1].name, step[2].name) in possible
-    ]
+    order = plan(scenarios, chosen_peers, rounds, possible)
     say(_estimate(order, options))
     measurements = []
     try:

@@ -73,6 +73,9 @@ Row RowOf(const Question& question, const Workload& workload, size_t way,
   if (!row.not_run.empty() || runs[0].empty()) {
     return row;
   }
+  for (const RunResult& run : runs[way]) {
+    row.num_wrong += run.num_wrong;
+  }
   row.cpu = SpreadOf(runs[way], &Cpu);
   row.rate = SpreadOf(runs[way], &Rate);
   row.p50_us = SpreadOf(runs[way], &P50);

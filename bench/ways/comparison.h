@@ -32,6 +32,7 @@ struct Row {
   Spread p99_us;
   Spread cpu_ratio;
   Spread rate_ratio;
+  uint64_t num_wrong = 0;  // bytes or ends that were not as sent: must be 0
 };
 
 // Runs a question's workloads, each with all its ways in turn, `num_rounds`

@@ -76,6 +76,8 @@ int Main() {
   const bool json = absl::GetFlag(FLAGS_json);
   const int num_rounds = absl::GetFlag(FLAGS_rounds);
   bool any = false;
+  bool all_exact = true;
+  size_t num_rows = 0;
   RaiseDescriptorLimit();
   if (!json && !absl::GetFlag(FLAGS_list)) {
     PrintMachine(num_rounds);
@@ -93,6 +95,18 @@ int Main() {
     const std::vector<Row> rows = Compare(question, num_rounds, options);
     std::printf("%s", json ? JsonOf(rows).c_str() : TextOf(rows).c_str());
     std::fflush(stdout);
+    num_rows += rows.size();
+    for (const Row& row : rows) {
+      all_exact = all_exact && row.num_wrong == 0;
+    }
+  }
+  if (!absl::GetFlag(FLAGS_list) && num_rows == 0) {
+    std::fprintf(stderr, "ways: no such question or workload; see --list\n");
+    return EX_USAGE;
+  }
+  if (!all_exact) {
+    std::fprintf(stderr, "ways: bytes were lost or damaged\n");
+    return EX_SOFTWARE;
   }
   return any ? EX_OK : EX_USAGE;
 }

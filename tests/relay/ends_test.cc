@@ -178,8 +178,6 @@ TEST_P(RelayEndsTest, ACutInBulkIsNoOrderlyEnd) {
   }
 }
 
-// Bytes that were in a pipe when its channel was cut off must not turn up in
-// the next one's.
 // splice(2) stops at an urgent byte and never gets past it. The relay does: the
 // byte itself is lost, as in every relay that does not ask for it, and nothing
 // else, nor is an end seen that has bytes before it.
@@ -209,6 +207,8 @@ TEST_P(RelayEndsTest, AnUrgentByteStopsNothing) {
   }
 }
 
+// Bytes that were in a pipe when its channel was cut off must not turn up in
+// the next one's.
 TEST_P(RelayEndsTest, WhatWasCutOffIsInNobodysWay) {
   RelayRig rig(Options(256 * kKib));
   for (int round = 0; round < 3; ++round) {

@@ -9,9 +9,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
-#include <iostream>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -219,15 +220,23 @@ class QuotaHog {
   std::vector<Pipe> pipes_;
 };
 
+// In CI nothing is left out silently.
+void LeaveOut(const char* reason) {
+  const char* const ci = std::getenv("SPICEGATE_CI");
+  if (ci != nullptr && std::string_view(ci) == "1") {
+    FAIL() << "left out in CI: " << reason;
+  }
+  GTEST_SKIP() << reason;
+}
+
 // Runs `test` on a thread that the quota binds, or says why it cannot.
 void WithQuota(const std::function<void()>& test) {
   std::thread([&] {
     const size_t quota = PipeQuotaBytes();
     if (quota == 0 || quota > 1024 * kMib) {
-      std::cout << "not tried: fs.pipe-user-pages-soft is " << quota
-                << " bytes\n";
+      LeaveOut("fs.pipe-user-pages-soft is no limit here");
     } else if (!BecomeSomebody()) {
-      std::cout << "not tried: only root can become a user of its own\n";
+      LeaveOut("only root can become a user of its own");
     } else {
       test();
     }
