@@ -2,6 +2,7 @@
 #include "gateway/certificate.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 
 #include "gateway/base/clock.h"
 #include "gateway/base/log.h"
-#include "gateway/console/file_reader.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/tls/self_signed.h"
 
@@ -19,34 +19,25 @@ namespace spicegate {
 namespace {
 
 constexpr size_t kMaxPemBytes = 1024 * 1024;
+constexpr size_t kMaxTicketKeyBytes = 64 * 1024;
 constexpr char kDefaultStateDir[] = "/var/lib/spicegate";
+constexpr int64_t kHourS = 3600;
+constexpr int64_t kDayS = 24 * kHourS;
+
+// The text of a file with a key in it, wiped at the end.
+struct Secret {
+  std::string text;
+  explicit Secret(std::string taken) : text(std::move(taken)) {}
+  ~Secret() { explicit_bzero(text.data(), text.size()); }
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+};
 
 // A file that the configuration names: whatever is wrong with it is a mistake
 // in the configuration.
-absl::StatusOr<std::string> ReadPem(const std::string& path) {
-  auto content = ReadFile(path, kMaxPemBytes);
-  if (!content.ok()) {
-    return absl::InvalidArgumentError(content.status().message());
-  }
-  return std::move(content->text);
-}
-
-// What public.ca_file gives to viewers; empty without one.
-absl::StatusOr<std::string> ReadPublicCa(const Config& config) {
-  const std::string& path = config.public_address.ca_path;
-  if (path.empty()) {
-    return std::string();
-  }
-  absl::StatusOr<std::string> pem = ReadPem(path);
-  if (pem.ok()) {
-    const absl::Status usable =
-        ClientTlsContext::Create(*pem, "", "localhost").status();
-    if (!usable.ok()) {
-      return absl::InvalidArgumentError(path + ": " +
-                                        std::string(usable.message()));
-    }
-  }
-  return pem;
+absl::Status Mistake(const absl::Status& status, const std::string& path = "") {
+  return absl::InvalidArgumentError((path.empty() ? "" : path + ": ") +
+                                    std::string(status.message()));
 }
 
 bool MakeWritable(const std::string& dir) {
@@ -62,13 +53,13 @@ std::string Environment(const char* name) {
 
 // The directory to keep the certificate in; empty when there is none. One that
 // the operator named is used or refused, never replaced.
-absl::StatusOr<std::string> StateDir(const Config& config) {
-  if (!config.state_dir.empty()) {
-    if (!MakeWritable(config.state_dir)) {
-      return absl::InvalidArgumentError("state_dir " + config.state_dir +
+absl::StatusOr<std::string> StateDir(const std::string& configured) {
+  if (!configured.empty()) {
+    if (!MakeWritable(configured)) {
+      return absl::InvalidArgumentError("state_dir " + configured +
                                         " cannot be written");
     }
-    return config.state_dir;
+    return configured;
   }
   std::vector<std::string> candidates = {Environment("STATE_DIRECTORY"),
                                          kDefaultStateDir};
@@ -96,86 +87,309 @@ void AddOnce(const std::string& name, std::vector<std::string>* names) {
   }
 }
 
+// What a viewer sends as server_name to get to `host`.
+std::string ServerNameOf(const std::string& host) {
+  return IsNumericHost(host) ? "" : host;
+}
+
 }  // namespace
 
-absl::StatusOr<Certificate> LoadCertificateFiles(const TlsConfig& config) {
-  const absl::StatusOr<std::string> chain = ReadPem(config.certificate_path);
-  if (!chain.ok()) {
-    return chain.status();
-  }
-  const absl::StatusOr<std::string> key = ReadPem(config.key_path);
-  if (!key.ok()) {
-    return key.status();
-  }
-  auto context = ServerTlsContext::Create(*chain, *key, config.min_version);
-  if (!context.ok()) {
-    return absl::InvalidArgumentError(config.certificate_path + ", " +
-                                      config.key_path + ": " +
-                                      std::string(context.status().message()));
-  }
-  Certificate certificate;
-  certificate.context = *std::move(context);
-  if (certificate.context->is_self_signed()) {
-    certificate.ca_for_viewers = certificate.context->trust_anchor_pem();
-  }
-  return certificate;
-}
-
-absl::Status CheckCertificateFiles(const Config& config) {
-  if (!config.tls.self_signed()) {
-    const auto certificate = LoadCertificateFiles(config.tls);
-    if (!certificate.ok()) {
-      return certificate.status();
+absl::StatusOr<CertificateFindings> CheckCertificateFiles(
+    const Config& config, const std::string& viewer_host) {
+  CertificateStore store(config);
+  store.viewer_host_ = viewer_host;
+  if (!config.tls.ticket_keys_path.empty()) {
+    if (const auto keys = store.ReadTicketKeys(); !keys.ok()) {
+      return keys.status();
     }
   }
-  return ReadPublicCa(config).status();
+  if (config.tls.self_signed()) {
+    const auto ca = store.ReadPublicCa();
+    return ca.ok() ? absl::StatusOr<CertificateFindings>(CertificateFindings())
+                   : ca.status();
+  }
+  const int64_t now_unix_s = WallClockMs() / 1000;
+  auto loaded = store.Read(now_unix_s);
+  if (!loaded.ok()) {
+    return loaded.status();
+  }
+  const absl::Status used = store.Use(*std::move(loaded));
+  if (!used.ok()) {
+    return used;
+  }
+  return store.Check(now_unix_s);
 }
 
-namespace {
+CertificateStore::CertificateStore(const Config& config)
+    : tls_(config.tls),
+      public_ca_path_(config.public_address.ca_path),
+      state_dir_(config.state_dir),
+      host_subject_(config.public_address.host_subject) {}
 
-absl::StatusOr<Certificate> LoadOrMakeSelfSigned(
-    const Config& config, const std::vector<std::string>& names) {
+// ---- Reading.
+
+absl::StatusOr<CertificateStore::Loaded> CertificateStore::Read(
+    int64_t now_unix_s) {
+  files_.Clear();
+  // All files, whatever is wrong with the first: each is watched.
+  auto certificates = tls_.self_signed() ? SelfSigned(now_unix_s) : ReadPairs();
+  auto ca = ReadPublicCa();
+  if (!certificates.ok()) {
+    return certificates.status();
+  }
+  if (!ca.ok()) {
+    return ca.status();
+  }
+  return Loaded{*std::move(certificates), *std::move(ca)};
+}
+
+absl::StatusOr<ServerCertificates> CertificateStore::ReadPairs() {
+  ServerCertificates certificates;
+  absl::Status first_error;
+  for (const CertificatePaths& paths : tls_.certificates) {
+    const auto chain = files_.Read(paths.certificate, kMaxPemBytes);
+    auto key = files_.Read(paths.key, kMaxPemBytes);
+    absl::Status status = chain.ok() ? key.status() : chain.status();
+    if (status.ok()) {
+      const Secret secret(*std::move(key));
+      auto certificate = ServerCertificate::Parse(
+          *chain, secret.text, paths.certificate + ", " + paths.key);
+      status = certificate.status();
+      if (certificate.ok()) {
+        certificates.push_back(*std::move(certificate));
+      }
+    }
+    first_error.Update(status);
+  }
+  if (!first_error.ok()) {
+    return Mistake(first_error);
+  }
+  return certificates;
+}
+
+// The one in use stays until it is time for another.
+absl::StatusOr<ServerCertificates> CertificateStore::SelfSigned(
+    int64_t now_unix_s) {
+  if (context_ != nullptr && !RenewalIsDue(now_unix_s)) {
+    return context_->certificates();
+  }
   std::vector<std::string> all;
-  for (const std::string& name : names) {
+  for (const std::string& name : names_) {
     AddOnce(name, &all);
   }
   for (const char* name : {"localhost", "127.0.0.1", "::1"}) {
     AddOnce(name, &all);
   }
-  const absl::StatusOr<std::string> dir = StateDir(config);
+  const absl::StatusOr<std::string> dir = StateDir(state_dir_);
   if (!dir.ok()) {
     return dir.status();
   }
-  const auto pair = LoadOrCreateSelfSigned(*dir, all, WallClockMs() / 1000);
+  auto pair = LoadOrCreateSelfSigned(*dir, all, now_unix_s);
   if (!pair.ok()) {
     return pair.status();
   }
-  auto context = ServerTlsContext::Create(pair->certificate_pem, pair->key_pem,
-                                          config.tls.min_version);
-  if (!context.ok()) {
-    return context.status();
-  }
-  return Certificate{*context, (*context)->trust_anchor_pem()};
-}
-
-}  // namespace
-
-absl::StatusOr<Certificate> LoadOrMakeCertificate(
-    const Config& config, const std::vector<std::string>& names) {
-  auto certificate = config.tls.self_signed()
-                         ? LoadOrMakeSelfSigned(config, names)
-                         : LoadCertificateFiles(config.tls);
+  const Secret key(std::move(pair->key_pem));
+  auto certificate =
+      ServerCertificate::Parse(pair->certificate_pem, key.text, "");
   if (!certificate.ok()) {
     return certificate.status();
   }
-  absl::StatusOr<std::string> ca = ReadPublicCa(config);
-  if (!ca.ok()) {
-    return ca.status();
+  return ServerCertificates{*std::move(certificate)};
+}
+
+absl::StatusOr<std::string> CertificateStore::ReadPublicCa() {
+  if (public_ca_path_.empty()) {
+    return std::string();
   }
-  if (!ca->empty()) {
-    certificate->ca_for_viewers = *std::move(ca);
+  absl::StatusOr<std::string> pem = files_.Read(public_ca_path_, kMaxPemBytes);
+  if (!pem.ok()) {
+    return Mistake(pem.status());
   }
-  return certificate;
+  const absl::Status usable =
+      ClientTlsContext::Create(*pem, "", "localhost").status();
+  if (!usable.ok()) {
+    return Mistake(usable, public_ca_path_);
+  }
+  return pem;
+}
+
+absl::StatusOr<std::shared_ptr<const TicketKeys>>
+CertificateStore::ReadTicketKeys() {
+  const std::string& path = tls_.ticket_keys_path;
+  ticket_files_.Clear();
+  absl::StatusOr<std::string> text =
+      ticket_files_.Read(path, kMaxTicketKeyBytes);
+  if (!text.ok()) {
+    return Mistake(text.status());
+  }
+  const Secret secret(*std::move(text));
+  auto keys = TicketKeys::Parse(secret.text);
+  if (!keys.ok()) {
+    return Mistake(keys.status(), path);
+  }
+  return keys;
+}
+
+// ---- Using what was read.
+
+absl::Status CertificateStore::Use(Loaded loaded) {
+  ServerTlsOptions options;
+  options.min_version = tls_.min_version;
+  options.tls12_suites = tls_.tls12_suites;
+  options.ticket_keys = ticket_keys_;
+  auto context = ServerTlsContext::Create(std::move(loaded.certificates),
+                                          std::move(options));
+  if (!context.ok()) {
+    return context.status();
+  }
+  context_ = *std::move(context);
+  next_renewal_unix_s_ = context_->not_after_unix_s() - kSelfSignedRenewalS;
+  ca_for_viewers_ = loaded.public_ca.empty()
+                        ? context_->SelfSignedPemFor(ServerNameOf(viewer_host_))
+                        : std::move(loaded.public_ca);
+  return absl::OkStatus();
+}
+
+absl::Status CertificateStore::Load(const std::vector<std::string>& names,
+                                    const std::string& viewer_host,
+                                    int64_t now_unix_s, int64_t now_ms) {
+  names_ = names;
+  viewer_host_ = viewer_host;
+  const bool has_file = !tls_.ticket_keys_path.empty();
+  auto ticket_keys = has_file ? ReadTicketKeys() : TicketKeys::Rotate(nullptr);
+  if (!ticket_keys.ok()) {
+    return ticket_keys.status();
+  }
+  ticket_keys_ = std::make_shared<TicketKeyring>(*std::move(ticket_keys));
+  next_rotation_ms_ = now_ms + kTicketLifeS * 1000;
+  auto loaded = Read(now_unix_s);
+  if (!loaded.ok()) {
+    return loaded.status();
+  }
+  const absl::Status used = Use(*std::move(loaded));
+  if (used.ok()) {
+    LogLoaded(now_unix_s);
+    LogWarnings(now_unix_s);
+  }
+  return used;
+}
+
+// ---- Changes.
+
+bool CertificateStore::Refresh(int64_t now_unix_s, int64_t now_ms) {
+  const bool new_certificates = RefreshCertificates(now_unix_s);
+  RefreshTicketKeys(now_ms);
+  if (new_certificates || now_unix_s >= next_warnings_unix_s_) {
+    LogWarnings(now_unix_s);
+  }
+  return new_certificates;
+}
+
+bool CertificateStore::RefreshCertificates(int64_t now_unix_s) {
+  const bool renewal = RenewalIsDue(now_unix_s);
+  if (!renewal && !files_.MayHaveChanged()) {
+    return false;
+  }
+  const size_t hash_before = files_.content_hash();
+  auto loaded = Read(now_unix_s);
+  if (!renewal && files_.content_hash() == hash_before) {
+    return false;
+  }
+  absl::Status status = loaded.status();
+  if (loaded.ok()) {
+    status = Use(*std::move(loaded));
+  }
+  if (!status.ok()) {
+    next_renewal_unix_s_ = std::max(next_renewal_unix_s_, now_unix_s + kHourS);
+    Refuse(status);
+    return false;
+  }
+  ++values_.reloads;
+  values_.refused = false;
+  LogLoaded(now_unix_s);
+  return true;
+}
+
+bool CertificateStore::RenewalIsDue(int64_t now_unix_s) const {
+  return tls_.self_signed() && now_unix_s >= next_renewal_unix_s_;
+}
+
+void CertificateStore::Refuse(const absl::Status& status) {
+  ++values_.reload_failures;
+  values_.refused = true;
+  LogLine(LogLevel::kError, "certificates_refused")
+      .Str("error", std::string(status.message()))
+      .Int("certificates_kept",
+           static_cast<int64_t>(context_->certificates().size()));
+}
+
+void CertificateStore::RefreshTicketKeys(int64_t now_ms) {
+  if (tls_.ticket_keys_path.empty()) {
+    RotateTicketKeys(now_ms);
+  } else if (ticket_files_.MayHaveChanged()) {
+    ReloadTicketKeys();
+  }
+}
+
+void CertificateStore::RotateTicketKeys(int64_t now_ms) {
+  if (now_ms >= next_rotation_ms_) {
+    ticket_keys_->Replace(TicketKeys::Rotate(ticket_keys().get()));
+    next_rotation_ms_ = now_ms + kTicketLifeS * 1000;
+  }
+}
+
+void CertificateStore::ReloadTicketKeys() {
+  const size_t hash_before = ticket_files_.content_hash();
+  auto keys = ReadTicketKeys();
+  if (ticket_files_.content_hash() == hash_before) {
+    return;
+  }
+  if (!keys.ok()) {
+    RefuseTicketKeys(keys.status());
+    return;
+  }
+  ticket_keys_->Replace(*std::move(keys));
+  ++values_.ticket_key_reloads;
+  values_.ticket_keys_refused = false;
+  LogLine(LogLevel::kInfo, "ticket_keys_loaded")
+      .Str("file", tls_.ticket_keys_path)
+      .Int("keys", static_cast<int64_t>(ticket_keys()->size()));
+}
+
+void CertificateStore::RefuseTicketKeys(const absl::Status& status) {
+  ++values_.ticket_key_reload_failures;
+  values_.ticket_keys_refused = true;
+  LogLine(LogLevel::kError, "ticket_keys_refused")
+      .Str("error", std::string(status.message()))
+      .Int("keys_kept", static_cast<int64_t>(ticket_keys()->size()));
+}
+
+// ---- Telling.
+
+CertificateValues CertificateStore::values() const {
+  CertificateValues values = values_;
+  values.expiry_unix_s = context_ != nullptr ? context_->not_after_unix_s() : 0;
+  return values;
+}
+
+CertificateFindings CertificateStore::Check(int64_t now_unix_s) const {
+  return CheckCertificates(
+      *context_, {viewer_host_, host_subject_, ca_for_viewers_}, now_unix_s);
+}
+
+void CertificateStore::LogLoaded(int64_t now_unix_s) const {
+  LogLine line(LogLevel::kInfo, "certificates_loaded");
+  line.Int("certificates",
+           static_cast<int64_t>(context_->certificates().size()))
+      .Bool("self_signed", tls_.self_signed())
+      .Int("expires_in_s", context_->not_after_unix_s() - now_unix_s);
+}
+
+void CertificateStore::LogWarnings(int64_t now_unix_s) {
+  next_warnings_unix_s_ = now_unix_s + kDayS;
+  for (const std::string& warning : Check(now_unix_s).warnings) {
+    LogLine(LogLevel::kWarning, "certificate_warning").Str("warning", warning);
+  }
 }
 
 }  // namespace spicegate

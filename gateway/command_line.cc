@@ -43,11 +43,14 @@ constexpr char kUsage[] =
     "                  /etc/spicegate/config.json where that exists, else\n"
     "                  every setting has its default\n"
     "  --check-config  read the configuration and all files it names, report\n"
-    "                  the first mistake with its path; exits 0 or 78\n"
+    "                  the first mistake with its path, or what viewers will\n"
+    "                  find wrong with the certificates; exits 78 for a\n"
+    "                  mistake, else 0\n"
     "  --version       print the version\n"
     "  --help          print this\n\n"
     "SIGTERM and SIGINT end it once every channel has ended; SIGHUP reads the\n"
-    "consoles file again.\n";
+    "consoles file, certificates, keys and ticket keys again where they have\n"
+    "changed, which it does by itself every second too.\n";
 
 // absl ends --help with 1; everybody else expects 0.
 bool WantsHelp(int argc, char** argv) {

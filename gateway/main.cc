@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/base/log.h"
 #include "gateway/command_line.h"
@@ -36,6 +37,12 @@ int Report(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
+void Tell(const char* kind, const std::vector<std::string>& findings) {
+  for (const std::string& finding : findings) {
+    std::fprintf(stderr, "spicegate: %s: %s\n", kind, finding.c_str());
+  }
+}
+
 // Signals are taken from a descriptor by the control loop; every thread made
 // later inherits the mask. A second SIGTERM or SIGINT ends the process at once.
 int BlockSignals() {
@@ -55,8 +62,13 @@ int Main(const CommandLine& command_line) {
     return Report(config.status(), EX_CONFIG);
   }
   if (command_line.check_config) {
-    const absl::Status status = CheckConfig(*config);
-    return status.ok() ? EX_OK : Report(status, EX_CONFIG);
+    const auto findings = CheckConfig(*config);
+    if (!findings.ok()) {
+      return Report(findings.status(), EX_CONFIG);
+    }
+    Tell("warning", findings->warnings);
+    Tell("note", findings->notes);
+    return EX_OK;
   }
   const int signal_fd = BlockSignals();
   SetLogLevel(config->log_level);

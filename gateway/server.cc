@@ -17,7 +17,6 @@
 #include "gateway/base/clock.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
-#include "gateway/certificate.h"
 #include "gateway/control/metrics.h"
 #include "gateway/io/listen.h"
 #include "gateway/tls/client_context.h"
@@ -66,15 +65,30 @@ TicketVault::Options VaultOptions(const Config& config) {
 
 }  // namespace
 
-absl::Status CheckConfig(const Config& config) {
-  if (absl::Status status = CheckCertificateFiles(config); !status.ok()) {
+absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
+  std::vector<BoundListener> listeners;
+  for (const ListenerConfig& listener : config.listeners) {
+    listeners.push_back(
+        {listener.address, listener.tls, listener.need_secured});
+  }
+  const PublicEndpoint endpoint =
+      ResolvePublicEndpoint(config.public_address, listeners, MachineName());
+  absl::StatusOr<CertificateFindings> findings =
+      CheckCertificateFiles(config, endpoint.host);
+  if (!findings.ok()) {
+    return findings;
+  }
+  if (absl::Status status = CheckAdminTls(
+          config.admin.tls, WallClockMs() / 1000, &findings->warnings);
+      !status.ok()) {
     return status;
   }
   FileDirectory directory(config.consoles_path, CheckPem);
   if (absl::Status status = directory.Load(); !status.ok()) {
     return status;
   }
-  return TargetTable::Build(directory.table()).status();
+  const absl::Status usable = TargetTable::Build(directory.table()).status();
+  return usable.ok() ? std::move(findings) : usable;
 }
 
 Server::Server(Config config)
@@ -82,7 +96,9 @@ Server::Server(Config config)
       stop_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       vault_(VaultOptions(config_)),
       directory_(config_.consoles_path, CheckPem),
+      certificates_(config_),
       machine_name_(MachineName()),
+      admin_tls_(config_.admin.tls),
       admin_(static_cast<AdminServices*>(this)) {}
 
 Server::~Server() { StopWorkers(); }
@@ -93,8 +109,9 @@ absl::Status Server::Start() {
   // second gateway started by mistake takes nothing from the one that runs.
   for (const auto& step : std::initializer_list<std::function<absl::Status()>>{
            [this] { return Probe(); },
+           [this] { return ProbeTls(); },
            [this] { return LoadConsoles(); },
-           [this] { return admin_.Listen(config_.admin); },
+           [this] { return ListenAdmin(); },
            [this, &sets] { return Listen(&sets); },
            [this] { return LoadCertificate(); },
            [this] { return MakeLinkKey(); },
@@ -104,7 +121,9 @@ absl::Status Server::Start() {
       return status;
     }
   }
-  LogLine(LogLevel::kInfo, "admin_listening").Str("address", admin_.address());
+  LogLine(LogLevel::kInfo, "admin_listening")
+      .Str("address", admin_.address())
+      .Bool("tls", config_.admin.tls.enabled());
   LogLine(LogLevel::kInfo, "ready")
       .Str("version", kVersion)
       .Int("workers", num_workers_)
@@ -122,6 +141,27 @@ absl::Status Server::Probe() {
   }
   config_.limits.max_links = probe_.max_links;
   LogProbe();
+  return absl::OkStatus();
+}
+
+absl::Status Server::ProbeTls() {
+  const TlsConfig& tls = config_.tls;
+  OffloadPolicy& policy = shared_.offload;
+  policy.client = tls.client_offload;
+  policy.server = tls.server_offload;
+  if (tls.offload == TlsOffload::kOff) {
+    return absl::OkStatus();
+  }
+  policy.support = ProbeKernelTls();
+  const std::string missing = policy.support.Missing();
+  if (tls.offload == TlsOffload::kRequired && !missing.empty()) {
+    return absl::FailedPreconditionError(
+        "tls.offload is \"required\", but this kernel's TLS lacks " + missing +
+        " (is the module loaded? modprobe tls)");
+  }
+  LogLine(LogLevel::kInfo, "tls_probe")
+      .Bool("kernel_tls", !policy.support.None())
+      .Str("missing", missing);
   return absl::OkStatus();
 }
 
@@ -155,13 +195,12 @@ absl::Status Server::LoadCertificate() {
       names.push_back(listener.address.host);
     }
   }
-  auto certificate = LoadOrMakeCertificate(config_, names);
-  if (!certificate.ok()) {
-    return certificate.status();
-  }
-  settings_.tls = certificate->context;
-  ca_for_viewers_ = certificate->ca_for_viewers;
-  return absl::OkStatus();
+  const PublicEndpoint endpoint =
+      ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
+  const absl::Status status = certificates_.Load(
+      names, endpoint.host, WallClockMs() / 1000, MonotonicMs());
+  settings_.tls = certificates_.context();
+  return status;
 }
 
 absl::Status Server::LoadConsoles() {
@@ -181,6 +220,18 @@ absl::Status Server::LoadConsoles() {
       .Bool("present", directory_.present())
       .Int("consoles", static_cast<int64_t>(consoles_->size()));
   return absl::OkStatus();
+}
+
+absl::Status Server::ListenAdmin() {
+  if (!config_.admin.tls.enabled()) {
+    return admin_.Listen(config_.admin);
+  }
+  if (absl::Status status = admin_tls_.Load(WallClockMs() / 1000);
+      !status.ok()) {
+    return status;
+  }
+  return admin_.Listen(config_.admin,
+                       [this](int fd) { return admin_tls_.Open(fd); });
 }
 
 absl::Status Server::Listen(ListenerSets* sets) {
@@ -285,6 +336,8 @@ void Server::HandleSignal(int signal_fd) {
   }
   if (info.ssi_signo == SIGHUP) {
     ReloadConsoles();
+    RefreshAdminTls();
+    RefreshCertificates();
     return;
   }
   stopping_ = true;
@@ -300,6 +353,8 @@ void Server::Tick() {
   const int64_t now_ms = MonotonicMs();
   next_tick_ms_ = now_ms + kTickMs;
   ReloadConsoles();
+  RefreshAdminTls();
+  RefreshCertificates();
   if (now_ms >= next_purge_ms_) {
     next_purge_ms_ = now_ms + kPurgeMs;
     vault_.Purge(now_ms);
@@ -316,7 +371,8 @@ void Server::ReloadConsoles() {
   }
   absl::Status status = directory_.error();
   if (reload == FileDirectory::Reload::kChanged) {
-    auto targets = TargetTable::Build(directory_.table());
+    auto targets =
+        TargetTable::Build(directory_.table(), settings_.targets.get());
     if (targets.ok()) {
       consoles_ = directory_.table();
       settings_.targets = *std::move(targets);
@@ -336,6 +392,21 @@ void Server::ReloadConsoles() {
       .Str("file", directory_.path())
       .Str("error", std::string(status.message()))
       .Int("consoles_kept", static_cast<int64_t>(consoles_->size()));
+}
+
+void Server::RefreshCertificates() {
+  if (certificates_.context() == nullptr ||
+      !certificates_.Refresh(WallClockMs() / 1000, MonotonicMs())) {
+    return;
+  }
+  settings_.tls = certificates_.context();
+  PostSettings();
+}
+
+void Server::RefreshAdminTls() {
+  if (admin_tls_.Refresh(WallClockMs() / 1000)) {
+    admin_.RetireConnections(MonotonicMs());
+  }
 }
 
 absl::Status Server::MakeLinkKey() {
@@ -408,7 +479,7 @@ absl::StatusOr<IssuedTicket> Server::IssueTicket(const std::string& console) {
 std::string Server::VvFile(const Console& console, const IssuedTicket& ticket) {
   PublicEndpoint endpoint =
       ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
-  endpoint.ca_pem = ca_for_viewers_;
+  endpoint.ca_pem = certificates_.ca_for_viewers();
   endpoint.host_subject = config_.public_address.host_subject;
   return BuildVv(endpoint, console, ticket.ticket);
 }
@@ -423,9 +494,7 @@ std::string Server::MetricsText() {
   values.consoles = static_cast<int64_t>(consoles_->size());
   values.console_reloads = console_reloads_;
   values.console_reload_failures = console_reload_failures_;
-  if (settings_.tls != nullptr) {
-    values.certificate_expiry_s = settings_.tls->not_after_unix_s();
-  }
+  values.certificates = certificates_.values();
   values.io_features = {{"single_issuer", features.single_issuer},
                         {"defer_taskrun", features.defer_taskrun},
                         {"multishot_accept", features.multishot_accept},

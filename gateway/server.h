@@ -14,8 +14,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "gateway/admin_tls.h"
 #include "gateway/auth/vault.h"
 #include "gateway/base/unique_fd.h"
+#include "gateway/certificate.h"
 #include "gateway/console/file_directory.h"
 #include "gateway/control/admin.h"
 #include "gateway/control/admin_services.h"
@@ -29,9 +31,10 @@
 namespace spicegate {
 
 // Everything that can be wrong with a configuration beyond its own text:
-// certificate and key, the consoles file with its CAs and subjects. Reads
-// files, changes nothing.
-absl::Status CheckConfig(const Config& config);
+// certificates and keys, the consoles file with its CAs and subjects. The first
+// mistake, or what an operator should know all the same. Reads files, changes
+// nothing.
+absl::StatusOr<CertificateFindings> CheckConfig(const Config& config);
 
 // Start, Run and the destructor belong to one thread, the control thread.
 class Server final : private AdminServices {
@@ -77,6 +80,9 @@ class Server final : private AdminServices {
   absl::Status Ready() override;
 
   absl::Status Probe();
+  // What the kernel's TLS can take over, and whether that is enough.
+  absl::Status ProbeTls();
+  absl::Status ListenAdmin();
   absl::Status LoadCertificate();
   absl::Status LoadConsoles();
   absl::Status Listen(ListenerSets* sets);
@@ -86,6 +92,8 @@ class Server final : private AdminServices {
 
   void Tick();
   void ReloadConsoles();
+  void RefreshAdminTls();
+  void RefreshCertificates();
   void RotateLinkKey();
   void HandleSignal(int signal_fd);
   void PostSettings();
@@ -106,11 +114,12 @@ class Server final : private AdminServices {
   std::shared_ptr<const ConsoleTable> consoles_;
   WorkerSettings settings_;
   std::vector<BoundListener> bound_;
-  std::string ca_for_viewers_;
+  CertificateStore certificates_;
   std::string machine_name_;
 
   SharedState shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  AdminTls admin_tls_;
   AdminServer admin_;
 
   int64_t next_tick_ms_ = 0;

@@ -13,11 +13,13 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "gateway/base/check.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/unique_fd.h"
 #include "gateway/io/listen.h"
+#include "gateway/tls/self_signed.h"
 
 namespace spicegate {
 namespace {
@@ -51,6 +53,18 @@ class ServerTest : public testing::Test {
     std::ofstream(config_.consoles_path + ".new") << text;
     std::filesystem::rename(config_.consoles_path + ".new",
                             config_.consoles_path);
+  }
+
+  // A self-signed certificate and its key, each replaced at once.
+  void WritePair() {
+    const auto pair = MakeSelfSigned({"gate.example"}, WallClockMs() / 1000);
+    CHECK(pair.ok());
+    for (const auto& [name, text] :
+         {std::pair("/key.pem", pair->key_pem),
+          std::pair("/cert.pem", pair->certificate_pem)}) {
+      std::ofstream(dir_ + name + ".new") << text;
+      std::filesystem::rename(dir_ + name + ".new", dir_ + name);
+    }
   }
 
   // Polls `met` for at most ten seconds.
@@ -162,10 +176,36 @@ TEST_F(ServerTest, ReloadsConsolesAndKeepsTheOldOnesWhenTheNewAreBad) {
   control.join();
 }
 
+TEST_F(ServerTest, ReloadsCertificatesAndKeepsTheOldOnesWhenTheNewAreBad) {
+  WritePair();
+  config_.tls.certificates = {{dir_ + "/cert.pem", dir_ + "/key.pem"}};
+  Server server(config_);
+  ASSERT_TRUE(server.Start().ok());
+  std::thread control([&server] { server.Run(-1); });
+  const auto shows = [this](const std::string& line) {
+    return Metrics().find("\nspicegate_tls_certificate_" + line + "\n") !=
+           std::string::npos;
+  };
+  EXPECT_TRUE(Eventually([&] { return shows("reloads_total 0"); }));
+  WritePair();
+  EXPECT_TRUE(Eventually([&] {
+    return shows("reloads_total 1") && shows("refused 0");
+  })) << Metrics();
+  std::ofstream(dir_ + "/key.pem") << "broken";
+  EXPECT_TRUE(Eventually([&] {
+    return shows("reload_failures_total 1") && shows("refused 1");
+  })) << Metrics();
+  EXPECT_TRUE(shows("reloads_total 1"));
+  WritePair();
+  EXPECT_TRUE(Eventually([&] { return shows("refused 0"); })) << Metrics();
+  server.RequestStop();
+  control.join();
+}
+
 TEST_F(ServerTest, CheckConfigReadsTheFilesItNames) {
   EXPECT_TRUE(CheckConfig(config_).ok());
   WriteConsoles(R"({"consoles": [{"name": "vm1", "port": 1}]})");
-  const absl::Status status = CheckConfig(config_);
+  const absl::Status status = CheckConfig(config_).status();
   ASSERT_FALSE(status.ok());
   EXPECT_NE(std::string(status.message()).find("consoles[0]"),
             std::string::npos)

@@ -111,10 +111,13 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
                 &shared->limits,
                 {&buffers, w->max_pipes_ > 0 ? &pipes : nullptr, counters}},
                &openings, &shared->links_open),
-      early_dials({driver, &timers, &names, counters, &shared->limits},
+      early_dials({driver, &timers, &names, counters, &shared->limits,
+                   &shared->offload},
                   &registry, &shared->connections, w->index_),
-      opener({driver, &timers, &names, counters, &shared->limits}, &registry,
-             &openings, &early_dials, [this](const std::string& console) {
+      opener({driver, &timers, &names, counters, &shared->limits,
+              &shared->offload},
+             &registry, &openings, &early_dials,
+             [this](const std::string& console) {
                return settings.targets->Find(console);
              }) {
   for (ListenerOptions& listener : worker->listeners_) {
@@ -196,6 +199,7 @@ DoorContext Worker::Engine::ContextFor(Handle opening,
   context.deadline_ms = timers.now_ms() + shared->limits.preauth_deadline_ms;
   if (listener.tls) {
     context.tls = settings.tls;
+    context.offload = &shared->offload;
   }
   context.before_ticket = [this, opening](const ClientLink& link,
                                           int64_t deadline_ms) {

@@ -40,6 +40,7 @@
 #include "gateway/session/opening.h"
 #include "gateway/session/refusal_log.h"
 #include "gateway/session/registry.h"
+#include "gateway/tls/kernel_tls.h"
 
 namespace spicegate {
 
@@ -48,6 +49,7 @@ class Worker;
 // What all workers use. Made before the first one starts, outlives the last.
 struct SharedState {
   Limits limits;  // max_links is definite here
+  OffloadPolicy offload;
   TicketVault* vault = nullptr;
   Resolver* resolver = nullptr;
   ConnectionIndex connections;

@@ -20,6 +20,13 @@ enum class CloseReason : uint8_t {
   kSessionOver,       // the session's main channel ended
   kReplaced,          // a newer main channel with the same ticket took over
   kHalfCloseTimeout,  // one side ended and the other stayed silent
+  kClientTlsRecord,   // a TLS record of the client's was forged or malformed
+  kServerTlsRecord,   // ... of the server's
+  kClientTlsAlert,    // the client gave up with a fatal alert
+  kServerTlsAlert,    // the server did
+  kClientTlsRekey,    // the client changed its key, which kernel TLS cannot
+  kServerTlsRekey,    // the server did
+  kTlsKeyLimit,       // a key of ours has encrypted all that it may
   kShutdown,          // the gateway stops
 
   // Refusals before a ticket was accepted.

@@ -27,6 +27,8 @@ TEST(CloseReasonTest, NamesAreUniqueLowerCaseWords) {
 TEST(CloseReasonTest, NamesFollowTheEnum) {
   // Spread over the table, so that a missing or doubled line shows.
   EXPECT_EQ(CloseReasonName(CloseReason::kClientClosed), "client_closed");
+  EXPECT_EQ(CloseReasonName(CloseReason::kServerTlsRekey), "server_tls_rekey");
+  EXPECT_EQ(CloseReasonName(CloseReason::kTlsKeyLimit), "tls_key_limit");
   EXPECT_EQ(CloseReasonName(CloseReason::kShutdown), "shutdown");
   EXPECT_EQ(CloseReasonName(CloseReason::kPreauthTimeout), "preauth_timeout");
   EXPECT_EQ(CloseReasonName(CloseReason::kNeedSecured), "need_secured");

@@ -63,6 +63,19 @@ enum class TlsSuite : uint8_t {
 inline constexpr size_t kNumTlsSuites = 4;
 inline constexpr size_t kNumTlsVersions = 2;  // 0: TLS 1.2, 1: TLS 1.3
 
+// Which directions of a connection have their records made by the kernel:
+// OffloadDirections (gateway/tls/tls_types.h) is the index.
+inline constexpr size_t kNumTlsOffloads = 4;
+
+enum class TlsHandshakeOutcome : uint8_t { kFull, kResumed, kFailed };
+inline constexpr size_t kNumTlsHandshakeOutcomes = 3;
+
+// A counter for each leg, version, suite and offload.
+using TlsConnectionCounters = std::array<
+    std::array<std::array<std::array<Counter, kNumTlsOffloads>, kNumTlsSuites>,
+               kNumTlsVersions>,
+    kNumTlsLegs>;
+
 struct WorkerCounters {
   Counter links_accepted;
   Counter links_open;  // client sockets in any state
@@ -79,10 +92,13 @@ struct WorkerCounters {
   std::array<Counter, kNumChannelTypes> bytes_server_to_client;
   std::array<Counter, kNumSafeEnds> display_safe_end;
 
-  // Handshakes completed, by leg, version and suite.
-  std::array<std::array<std::array<Counter, kNumTlsSuites>, kNumTlsVersions>,
-             kNumTlsLegs>
-      tls_connections;
+  std::array<std::array<Counter, kNumTlsHandshakeOutcomes>, kNumTlsLegs>
+      tls_handshakes;
+  // Connections that came as far as being relayed, and those that are.
+  TlsConnectionCounters tls_connections;
+  TlsConnectionCounters tls_connections_open;
+  // Ends of a relayed connection without close_notify.
+  std::array<Counter, kNumTlsLegs> tls_truncated;
 
   Counter relay_buffer_bytes;  // of buffers that hold bytes just now
   Counter bytes_copied;        // relayed through a buffer of ours

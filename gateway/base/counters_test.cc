@@ -47,8 +47,10 @@ TEST(WorkerCountersTest, StartAtZero) {
   }
   for (const auto& versions : counters.tls_connections) {
     for (const auto& suites : versions) {
-      for (const Counter& counter : suites) {
-        EXPECT_EQ(counter.value(), 0);
+      for (const auto& offloads : suites) {
+        for (const Counter& counter : offloads) {
+          EXPECT_EQ(counter.value(), 0);
+        }
       }
     }
   }

@@ -133,6 +133,23 @@ void JsonObjectReader::String(const char* key, const Text& text,
   *out = value->AsString();
 }
 
+void JsonObjectReader::Strings(const char* key, size_t min_items,
+                               size_t max_items, const Text& text,
+                               std::vector<std::string>* out) {
+  const JsonValue* value = AskArray(key, min_items, max_items, "strings");
+  if (value == nullptr) {
+    return;
+  }
+  out->clear();
+  for (const JsonValue& item : value->Items()) {
+    if (!AcceptsText(text, item)) {
+      return FailGot(std::string(key) + "[" + std::to_string(out->size()) + "]",
+                     text.expected, item, text.secret);
+    }
+    out->push_back(item.AsString());
+  }
+}
+
 void JsonObjectReader::Object(
     const char* key, const std::function<void(JsonObjectReader&)>& read) {
   const JsonValue* value = Ask(key);
@@ -147,20 +164,11 @@ void JsonObjectReader::Object(
 void JsonObjectReader::Objects(
     const char* key, size_t min_items, size_t max_items,
     const std::function<void(JsonObjectReader&)>& read) {
-  const JsonValue* value = Ask(key);
+  const JsonValue* value = AskArray(key, min_items, max_items, "objects");
   if (value == nullptr) {
     return;
   }
-  const bool is_array = value->type() == JsonValue::Type::kArray;
-  const size_t count = is_array ? value->Items().size() : 0;
-  if (!is_array || count < min_items || count > max_items) {
-    const std::string expected = "an array of " + std::to_string(min_items) +
-                                 " to " + std::to_string(max_items) +
-                                 " objects";
-    return is_array ? Fail(key, expected + ", got " + std::to_string(count))
-                    : FailGot(key, expected, *value, /*secret=*/false);
-  }
-  for (size_t i = 0; i < count && ok(); ++i) {
+  for (size_t i = 0; i < value->Items().size() && ok(); ++i) {
     JsonObjectReader reader(value->Items()[i],
                             PathOf(key) + "[" + std::to_string(i) + "]",
                             status_);
@@ -213,6 +221,27 @@ void JsonObjectReader::Finish() {
 const JsonValue* JsonObjectReader::Ask(const char* key) {
   asked_.push_back(key);
   return ok() ? object_->Find(key) : nullptr;
+}
+
+const JsonValue* JsonObjectReader::AskArray(const char* key, size_t min_items,
+                                            size_t max_items,
+                                            const char* items) {
+  const JsonValue* value = Ask(key);
+  if (value == nullptr) {
+    return nullptr;
+  }
+  const std::string expected = "an array of " + std::to_string(min_items) +
+                               " to " + std::to_string(max_items) + " " + items;
+  if (value->type() != JsonValue::Type::kArray) {
+    FailGot(key, expected, *value, /*secret=*/false);
+    return nullptr;
+  }
+  const size_t count = value->Items().size();
+  if (count < min_items || count > max_items) {
+    Fail(key, expected + ", got " + std::to_string(count));
+    return nullptr;
+  }
+  return value;
 }
 
 std::string JsonObjectReader::PathOf(std::string_view key) const {

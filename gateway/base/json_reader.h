@@ -61,6 +61,9 @@ class JsonObjectReader {
   // A TCP port from 1 to 65535.
   void Port(const char* key, uint16_t* out);
   void String(const char* key, const Text& text, std::string* out);
+  // An array of such strings; replaces what `*out` held.
+  void Strings(const char* key, size_t min_items, size_t max_items,
+               const Text& text, std::vector<std::string>* out);
 
   // Calls `read` with a reader of the object `key`, then finishes that.
   void Object(const char* key,
@@ -84,6 +87,10 @@ class JsonObjectReader {
 
  private:
   const JsonValue* Ask(const char* key);
+  // The array `key`, or null when it is absent or, which is the error, no
+  // array of so many `items`.
+  const JsonValue* AskArray(const char* key, size_t min_items, size_t max_items,
+                            const char* items);
   std::string PathOf(std::string_view key) const;
   void FailGot(std::string_view key, const std::string& expected,
                const JsonValue& got, bool secret);

@@ -17,6 +17,7 @@ struct Sample {
   std::string word = "none";
   std::string secret;
   std::vector<int64_t> items;
+  std::vector<std::string> words = {"none"};
 };
 
 // Reads a Sample and returns the error, "" for none.
@@ -30,6 +31,7 @@ std::string Read(const std::string& text, Sample* out) {
   reader.Port("port", &out->port);
   reader.String("word", kWord, &out->word);
   reader.String("secret", kSecret, &out->secret);
+  reader.Strings("words", 1, 2, kWord, &out->words);
   reader.Object("inner", [](JsonObjectReader& inner) {
     bool ignored = false;
     inner.Require("must", "true or false");
@@ -54,12 +56,14 @@ TEST(JsonReader, LeavesAbsentKeysAlone) {
   EXPECT_EQ(Read("{}", &sample), "");
   EXPECT_EQ(sample.number, 7);
   EXPECT_EQ(sample.word, "none");
+  EXPECT_EQ(sample.words, std::vector<std::string>{"none"});
 }
 
 TEST(JsonReader, ReadsEveryType) {
   Sample sample;
   EXPECT_EQ(Read(R"({"flag": true, "number": -5, "port": 65535,
                      "word": "abcde", "secret": "s",
+                     "words": ["a", "b"],
                      "inner": {"must": true},
                      "list": [{"v": 3}, {"v": 4}]})",
                  &sample),
@@ -69,7 +73,20 @@ TEST(JsonReader, ReadsEveryType) {
   EXPECT_EQ(sample.port, 65535);
   EXPECT_EQ(sample.word, "abcde");
   EXPECT_EQ(sample.secret, "s");
+  EXPECT_EQ(sample.words, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(sample.items, (std::vector<int64_t>{3, 4}));
+}
+
+TEST(JsonReader, ChecksEachStringOfAnArray) {
+  EXPECT_EQ(ErrorOf(R"({"words": "a"})"),
+            "words: expected an array of 1 to 2 strings, got \"a\"");
+  EXPECT_EQ(ErrorOf(R"({"words": []})"),
+            "words: expected an array of 1 to 2 strings, got 0");
+  EXPECT_EQ(ErrorOf(R"({"words": ["a", "b", "c"]})"),
+            "words: expected an array of 1 to 2 strings, got 3");
+  EXPECT_EQ(ErrorOf(R"({"words": ["a", ""]})"),
+            "words[1]: expected a word, got \"\"");
+  EXPECT_EQ(ErrorOf(R"({"words": [1]})"), "words[0]: expected a word, got 1");
 }
 
 TEST(JsonReader, NamesPathExpectationAndValue) {
@@ -105,7 +122,7 @@ TEST(JsonReader, NamesPathExpectationAndValue) {
 TEST(JsonReader, RefusesUnknownKeys) {
   EXPECT_EQ(ErrorOf(R"({"flags": true})"),
             "expected one of the keys flag, number, port, word, secret, "
-            "inner, list, got \"flags\"");
+            "words, inner, list, got \"flags\"");
   EXPECT_EQ(ErrorOf(R"({"list": [{"w": 1}]})"),
             "list[0]: expected one of the keys v, got \"w\"");
 }

@@ -92,6 +92,27 @@ inline constexpr int kLargeReadsToSplice = 2;
 inline constexpr size_t kCopyBelowBytes = 8 * 1024;
 inline constexpr int kSmallReadsToCopy = 4;
 
+// Blocks that one AES-GCM key may encrypt, 2^34.5 (RFC 8446, 5.5): 380 GB. A
+// channel that has sent so much gets a new key in user space and is closed
+// where the kernel has the key, which cannot be changed.
+inline constexpr uint64_t kMaxTlsKeyBlocks = 24'296'004'000;
+
+// Longest time without a look at the certificate of a server: a TLS session
+// with it is resumed for so long. A desktop opens its channels within seconds.
+inline constexpr unsigned kServerSessionLifeS = 3600;
+
+// Control records (tickets, warnings, empty ones) taken from one connection
+// before others have their turn.
+inline constexpr int kMaxTlsControlRecords = 32;
+
+// Looks at whether kernel TLS has passed its last record on, before the
+// socket's end is sent all the same. It does so within a jiffy of having room.
+inline constexpr int kMaxTlsEndLooks = 1000;
+
+// One splice towards kernel TLS. More than a record at once can leave the
+// connection waiting for ever on Linux 6.1.
+inline constexpr size_t kTlsSpliceBytes = 16 * 1024;
+
 // Completions a driver hands out in one turn.
 inline constexpr unsigned kMaxCompletionsPerTurn = 512;
 

@@ -19,12 +19,11 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/console/console.h"
-#include "gateway/console/file_reader.h"
+#include "gateway/console/watched_files.h"
 
 namespace spicegate {
 
@@ -88,16 +87,7 @@ class FileDirectory {
   const std::string& path() const { return path_; }
 
  private:
-  struct Watched {
-    std::string path;
-    FileStamp stamp;
-  };
-
   absl::StatusOr<std::shared_ptr<const ConsoleTable>> Read();
-  // Reads a file and remembers its stamp and content.
-  absl::StatusOr<std::string> ReadWatched(const std::string& path,
-                                          size_t max_bytes);
-  bool MayHaveChanged() const;
 
   const std::string path_;
   const PemCheck pem_check_;
@@ -105,9 +95,7 @@ class FileDirectory {
   absl::Status error_;
   bool present_ = false;
   // What the last reading, good or bad, was made of.
-  std::vector<Watched> watched_;
-  // Of every byte that was read and every error met, in order.
-  size_t content_hash_ = 0;
+  WatchedFiles files_;
 };
 
 }  // namespace spicegate

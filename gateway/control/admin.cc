@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,10 @@ namespace spicegate {
 namespace {
 
 constexpr int kAdminBacklog = 16;
+
+// Accepted in one turn of the loop, so that a flood of connections does not
+// keep it from those it has.
+constexpr int kMaxAcceptsPerTurn = 16;
 
 absl::Status ListenError(const std::string& address, const char* what,
                          int error) {
@@ -71,8 +76,10 @@ AdminServer::AdminServer(AdminServices* services) : services_(services) {}
 
 AdminServer::~AdminServer() { Close(); }
 
-absl::Status AdminServer::Listen(const AdminConfig& config) {
+absl::Status AdminServer::Listen(const AdminConfig& config,
+                                 AdminStreamMaker maker) {
   CHECK(!listener_.valid());
+  maker_ = std::move(maker);
   return config.unix_path.empty() ? ListenTcp(config.address)
                                   : ListenUnix(config.unix_path);
 }
@@ -85,6 +92,9 @@ absl::Status AdminServer::ListenTcp(const BindAddress& address) {
   UniqueFd fd = MakeSocket(storage.ss_family);
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  // Every connection inherits it: an answer of several TLS records would wait
+  // for the client's delayed ACK behind the first.
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   if (bind(fd.get(), raw, len) != 0 || listen(fd.get(), kAdminBacklog) != 0) {
     return ListenError(text, "cannot listen", errno);
   }
@@ -93,6 +103,8 @@ absl::Status AdminServer::ListenTcp(const BindAddress& address) {
     return ListenError(text, "getsockname", errno);
   }
   address_ = FormatBindAddress(FromSockaddr(storage));
+  transport_ = IsLoopback(address) ? AdminTransport::kLoopback
+                                   : AdminTransport::kNetwork;
   listener_ = std::move(fd);
   return absl::OkStatus();
 }
@@ -121,6 +133,7 @@ absl::Status AdminServer::ListenUnix(const std::string& path) {
   unix_device_ = info.st_dev;
   unix_inode_ = info.st_ino;
   address_ = "unix:" + path;
+  transport_ = AdminTransport::kUnix;
   listener_ = std::move(fd);
   return absl::OkStatus();
 }
@@ -159,38 +172,52 @@ int64_t AdminServer::NextDeadlineMs() const {
 }
 
 void AdminServer::AcceptAll(int64_t now_ms) {
-  const AdminTransport transport =
-      unix_path_.empty() ? AdminTransport::kLoopback : AdminTransport::kUnix;
-  while (HasRoom()) {
+  for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
+    if (!HasRoom()) {
+      break;
+    }
     UniqueFd fd(accept4(listener_.get(), nullptr, nullptr,
                         SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd.valid()) {
-      MakeRoom();
-      connections_.push_back(std::make_unique<AdminConnection>(
-          std::move(fd), transport, services_, now_ms));
+      Add(std::move(fd), now_ms);
     } else if (errno == EAGAIN) {
       return;
     } else if (errno != ECONNABORTED && errno != EINTR) {
       // No descriptors or no memory: trying again at once would spin.
-      break;
+      accept_paused_until_ms_ = now_ms + kAcceptPauseMs;
+      return;
     }
   }
-  accept_paused_until_ms_ = now_ms + kAcceptPauseMs;
+  if (!HasRoom()) {
+    accept_paused_until_ms_ = now_ms + kAcceptPauseMs;
+  }
+}
+
+void AdminServer::Add(UniqueFd fd, int64_t now_ms) {
+  std::unique_ptr<AdminStream> stream = maker_(fd.get());
+  if (stream != nullptr) {
+    MakeRoom();
+    connections_.push_back(std::make_unique<AdminConnection>(
+        std::move(fd), std::move(stream), transport_, services_, now_ms));
+  }
 }
 
 bool AdminServer::HasRoom() const {
   return connections_.size() < kMaxAdminConnections ||
          std::any_of(connections_.begin(), connections_.end(),
-                     [](const auto& connection) { return connection->idle(); });
+                     [](const auto& connection) {
+                       return connection->stranger() || connection->idle();
+                     });
 }
 
 void AdminServer::MakeRoom() {
   if (connections_.size() < kMaxAdminConnections) {
     return;
   }
-  // The deadline of an idle connection tells how long it has been idle.
+  // The deadline of such a connection tells how long it has been waiting.
   const auto rank = [](const auto& connection) {
-    return connection->idle() ? connection->deadline_ms() : INT64_MAX;
+    const int order = connection->stranger() ? 0 : connection->idle() ? 1 : 2;
+    return std::make_pair(order, connection->deadline_ms());
   };
   connections_.erase(std::min_element(
       connections_.begin(), connections_.end(),
@@ -200,6 +227,12 @@ void AdminServer::MakeRoom() {
 void AdminServer::DropFinished() {
   std::erase_if(connections_,
                 [](const auto& connection) { return connection->finished(); });
+}
+
+void AdminServer::RetireConnections(int64_t now_ms) {
+  for (const auto& connection : connections_) {
+    connection->Retire(now_ms);
+  }
 }
 
 void AdminServer::Close() {

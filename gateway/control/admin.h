@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The admin address: HTTP on loopback or on a unix socket, run by the control
-// thread inside its own poll(2) loop. Nothing blocks, connections are bounded
-// and each has deadlines.
+// The admin address: HTTP or HTTPS on a TCP address or a unix socket, run by
+// the control thread inside its own poll(2) loop. Nothing blocks, connections
+// are bounded and each has deadlines.
 //
 //   while (!stopping) {
 //     std::vector<pollfd> fds = {...};           // the loop's own
@@ -26,7 +26,9 @@
 
 #include "absl/status/status.h"
 #include "gateway/base/unique_fd.h"
+#include "gateway/control/admin_router.h"
 #include "gateway/control/admin_services.h"
+#include "gateway/control/admin_stream.h"
 #include "gateway/control/config.h"
 
 namespace spicegate {
@@ -35,6 +37,9 @@ class AdminConnection;
 
 // A scraper, a portal and an operator keep one or two each.
 inline constexpr size_t kMaxAdminConnections = 64;
+
+// From accept to the end of the TLS handshake, client certificate included.
+inline constexpr int64_t kAdminHandshakeMs = 5'000;
 
 // From a request's first byte to its last, and from the first byte of an
 // answer to its last.
@@ -53,8 +58,10 @@ class AdminServer {
 
   // Binds and listens; call it once. A unix socket gets mode 0600; a socket
   // file that is left from before is replaced when nobody answers on it, and
-  // nothing else is. Errors name the address.
-  absl::Status Listen(const AdminConfig& config);
+  // nothing else is. Errors name the address. `maker` gives each connection
+  // its bytes; what it needs outlives the server.
+  absl::Status Listen(const AdminConfig& config,
+                      AdminStreamMaker maker = MakePlainAdminStream);
 
   // "127.0.0.1:9480" with the port that the kernel chose, or
   // "unix:/run/spicegate/admin.sock".
@@ -71,6 +78,10 @@ class AdminServer {
   // descriptor is ready; INT64_MAX when there is nothing.
   int64_t NextDeadlineMs() const;
 
+  // Whom to let in has changed: lets no connection of before ask again. Those
+  // that wait for an answer get it.
+  void RetireConnections(int64_t now_ms);
+
   // Stops listening, removes the socket file and drops all connections. The
   // destructor does the same.
   void Close();
@@ -81,15 +92,20 @@ class AdminServer {
   absl::Status ListenTcp(const BindAddress& address);
   absl::Status ListenUnix(const std::string& path);
   void AcceptAll(int64_t now_ms);
-  // Whether one more connection fits, if need be in place of an idle one.
+  void Add(UniqueFd fd, int64_t now_ms);
+  // Whether one more connection fits, if need be in place of another one.
   bool HasRoom() const;
-  // Drops the connection that has been idle for longest when all are taken;
-  // only after HasRoom.
+  // When all places are taken, drops the connection that has been in its
+  // handshake for longest or, when there is none, the one that has been idle
+  // for longest; only after HasRoom. Who never completes a handshake cannot
+  // push out who did.
   void MakeRoom();
   void DropFinished();
 
   AdminServices* const services_;
   UniqueFd listener_;
+  AdminStreamMaker maker_;
+  AdminTransport transport_ = AdminTransport::kLoopback;
   std::string address_;
   std::string unix_path_;  // to remove, when it is still ours
   dev_t unix_device_ = 0;

@@ -13,32 +13,48 @@
 namespace spicegate {
 namespace {
 
-constexpr size_t kReadBytes = 4096;
-
 // Read and thrown away after an error answer, before the connection goes.
 constexpr size_t kMaxLingerBytes = 64 * 1024;
 
-bool WouldBlock(int error) { return error == EAGAIN || error == EINTR; }
-
 }  // namespace
 
-AdminConnection::AdminConnection(UniqueFd fd, AdminTransport transport,
+AdminConnection::AdminConnection(UniqueFd fd,
+                                 std::unique_ptr<AdminStream> stream,
+                                 AdminTransport transport,
                                  AdminServices* services, int64_t now_ms)
     : fd_(std::move(fd)),
+      stream_(std::move(stream)),
       transport_(transport),
       services_(services),
-      deadline_ms_(now_ms + kAdminRequestMs) {}
+      deadline_ms_(now_ms + kAdminHandshakeMs) {
+  // A plain one is over at once; any other has nothing to read yet.
+  Handshake(now_ms);
+}
 
 short AdminConnection::PollEvents() const {
+  if (state_ == State::kHandshaking) {
+    return stream_->HandshakeEvents();
+  }
   return state_ == State::kWriting ? POLLOUT : POLLIN;
 }
 
 void AdminConnection::Handle(short revents, int64_t now_ms) {
   if (revents != 0) {
-    if (state_ == State::kWriting) {
-      Write(now_ms);
-    } else {
-      Read(now_ms);
+    switch (state_) {
+      case State::kHandshaking:
+        Handshake(now_ms);
+        break;
+      case State::kReading:
+        Read(now_ms);
+        break;
+      case State::kWriting:
+        Write(now_ms);
+        break;
+      case State::kLingering:
+        Discard();
+        break;
+      case State::kFinished:
+        break;
     }
     Advance(now_ms);
   }
@@ -47,20 +63,27 @@ void AdminConnection::Handle(short revents, int64_t now_ms) {
   }
 }
 
+void AdminConnection::Handshake(int64_t now_ms) {
+  const int result = stream_->Handshake();
+  if (result == 0) {
+    welcome_ = true;
+    state_ = State::kReading;
+    deadline_ms_ = now_ms + kAdminRequestMs;
+  } else if (result != -EAGAIN) {
+    // The client may have sent its request behind the certificate that is
+    // refused; see Linger.
+    Linger(now_ms);
+  }
+}
+
 void AdminConnection::Read(int64_t now_ms) {
-  char buffer[kReadBytes];
-  const ssize_t len = recv(fd_.get(), buffer, sizeof(buffer), 0);
-  if (len <= 0) {
-    if (len == 0 || !WouldBlock(errno)) {
-      Finish();
-    }
+  char buffer[kAdminReadBytes];
+  const ssize_t len = stream_->Read(buffer);
+  if (len == -EAGAIN) {
     return;
   }
-  if (state_ == State::kLingering) {
-    lingered_bytes_ += static_cast<size_t>(len);
-    if (lingered_bytes_ > kMaxLingerBytes) {
-      Finish();
-    }
+  if (len <= 0) {
+    Finish();
     return;
   }
   if (parser_.idle()) {
@@ -78,7 +101,7 @@ void AdminConnection::Advance(int64_t now_ms) {
     } else if (parser_.state() == HttpRequestParser::State::kDone) {
       const HttpRequest& request = parser_.request();
       Answer(RouteAdminRequest(request, transport_, services_),
-             request.keep_alive, request.method == "HEAD", now_ms);
+             request.keep_alive && !retired_, request.method == "HEAD", now_ms);
     }
   }
 }
@@ -86,6 +109,7 @@ void AdminConnection::Advance(int64_t now_ms) {
 void AdminConnection::Answer(const HttpResponse& response, bool keep_alive,
                              bool head_only, int64_t now_ms) {
   keep_alive_ = keep_alive;
+  answered_ = true;
   output_ = EncodeHttpResponse(response, keep_alive, head_only);
   written_ = 0;
   parser_.Reset();
@@ -96,10 +120,10 @@ void AdminConnection::Answer(const HttpResponse& response, bool keep_alive,
 
 void AdminConnection::Write(int64_t now_ms) {
   while (written_ < output_.size()) {
-    const ssize_t len = send(fd_.get(), output_.data() + written_,
-                             output_.size() - written_, MSG_NOSIGNAL);
+    const ssize_t len =
+        stream_->Write(std::string_view(output_).substr(written_));
     if (len < 0) {
-      if (!WouldBlock(errno)) {
+      if (len != -EAGAIN) {
         Finish();
       }
       return;
@@ -110,17 +134,43 @@ void AdminConnection::Write(int64_t now_ms) {
 }
 
 void AdminConnection::AfterAnswer(int64_t now_ms) {
-  output_.clear();
   if (!keep_alive_) {
-    // Closing with unread input would send RST, and the client might lose the
-    // answer to it.
-    shutdown(fd_.get(), SHUT_WR);
-    state_ = State::kLingering;
-    deadline_ms_ = now_ms + kRefusalLingerMs;
+    if (stream_->EndWrite() != -EAGAIN) {
+      Linger(now_ms);
+    }
     return;
   }
+  output_.clear();
   state_ = State::kReading;
   deadline_ms_ = now_ms + (input_.empty() ? kAdminIdleMs : kAdminRequestMs);
+}
+
+void AdminConnection::Linger(int64_t now_ms) {
+  // Closing with unread input would send RST, and the client might lose the
+  // answer to it.
+  shutdown(fd_.get(), SHUT_WR);
+  state_ = State::kLingering;
+  deadline_ms_ = now_ms + kRefusalLingerMs;
+}
+
+void AdminConnection::Discard() {
+  char buffer[kAdminReadBytes];
+  const ssize_t len = recv(fd_.get(), buffer, sizeof(buffer), 0);
+  if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
+    return;
+  }
+  lingered_bytes_ += static_cast<size_t>(len > 0 ? len : 0);
+  if (len <= 0 || lingered_bytes_ > kMaxLingerBytes) {
+    Finish();
+  }
+}
+
+void AdminConnection::Retire(int64_t now_ms) {
+  retired_ = true;
+  if (idle() && answered_) {
+    stream_->EndWrite();
+    Linger(now_ms);
+  }
 }
 
 void AdminConnection::Expire(int64_t now_ms) {

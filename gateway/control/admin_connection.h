@@ -7,19 +7,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "gateway/base/unique_fd.h"
 #include "gateway/control/admin_router.h"
+#include "gateway/control/admin_stream.h"
 #include "gateway/control/http.h"
 
 namespace spicegate {
 
 class AdminConnection {
  public:
-  // `fd` is non-blocking; `services` outlives the connection.
-  AdminConnection(UniqueFd fd, AdminTransport transport,
-                  AdminServices* services, int64_t now_ms);
+  // `fd` is non-blocking and `stream` is over it; `services` outlives the
+  // connection.
+  AdminConnection(UniqueFd fd, std::unique_ptr<AdminStream> stream,
+                  AdminTransport transport, AdminServices* services,
+                  int64_t now_ms);
 
   int fd() const { return fd_.get(); }
 
@@ -36,17 +40,27 @@ class AdminConnection {
   // Nothing more to do: destroy it.
   bool finished() const { return state_ == State::kFinished; }
 
+  // Has not shown yet who it is, or is refused; the first to be dropped when
+  // room is needed.
+  bool stranger() const { return !welcome_; }
+
   // Between requests; may be dropped when room is needed.
   bool idle() const { return state_ == State::kReading && parser_.idle(); }
 
+  // Whom to let in has changed: ends the connection, at once when it is idle,
+  // else behind its next answer. One that has had no answer yet gets one.
+  void Retire(int64_t now_ms);
+
  private:
   enum class State : uint8_t {
+    kHandshaking,
     kReading,
     kWriting,
-    kLingering,  // answered and shut down; waits for the client to close
+    kLingering,  // shut down; waits for the client to close
     kFinished,
   };
 
+  void Handshake(int64_t now_ms);
   void Read(int64_t now_ms);
   // Answers what is in input_ until an answer gets stuck or more is needed.
   void Advance(int64_t now_ms);
@@ -54,18 +68,26 @@ class AdminConnection {
               int64_t now_ms);
   void Write(int64_t now_ms);
   void AfterAnswer(int64_t now_ms);
+  // Ends our direction and waits, for a moment, for the client to end its own.
+  void Linger(int64_t now_ms);
+  // Reads what nobody wants any more.
+  void Discard();
   void Expire(int64_t now_ms);
   void Finish() { state_ = State::kFinished; }
 
   const UniqueFd fd_;
+  const std::unique_ptr<AdminStream> stream_;
   const AdminTransport transport_;
   AdminServices* const services_;
-  State state_ = State::kReading;
+  State state_ = State::kHandshaking;
+  bool welcome_ = false;  // the handshake is over
   HttpRequestParser parser_;
   std::string input_;   // read and not yet parsed: the next request's begin
   std::string output_;  // the answer
   size_t written_ = 0;  // of output_
   bool keep_alive_ = true;
+  bool retired_ = false;
+  bool answered_ = false;  // once, at least
   size_t lingered_bytes_ = 0;
   int64_t deadline_ms_;
 };

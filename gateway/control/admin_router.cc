@@ -168,15 +168,14 @@ HttpResponse RoutePure(const HttpRequest& request, AdminServices* services) {
 HttpResponse RouteAdminRequest(const HttpRequest& request,
                                AdminTransport transport,
                                AdminServices* services) {
+  if (transport != AdminTransport::kUnix && FromWebPage(request)) {
+    return HttpError(403, "requests of web pages are refused");
+  }
+  // HTTP/1.0 may come without; no browser speaks it.
   const std::string* host = request.Header("host");
-  if (transport == AdminTransport::kLoopback) {
-    if (FromWebPage(request)) {
-      return HttpError(403, "requests of web pages are refused");
-    }
-    // HTTP/1.0 may come without; no browser speaks it.
-    if (host != nullptr && !IsOwnHost(*host)) {
-      return HttpError(403, "the Host header names another host");
-    }
+  if (transport == AdminTransport::kLoopback && host != nullptr &&
+      !IsOwnHost(*host)) {
+    return HttpError(403, "the Host header names another host");
   }
   const std::string_view path = request.path;
   if (path.size() > kConsolesPath.size() + 1 &&

@@ -17,14 +17,17 @@
 
 namespace spicegate {
 
-// How the request came. Browsers reach loopback addresses, with any page's
-// script behind them, but no unix socket.
-enum class AdminTransport : uint8_t { kLoopback, kUnix };
+// How the request came. Browsers reach IP addresses, with any page's script
+// behind them, but no unix socket. On kNetwork, every address that is not
+// loopback, the client has shown a certificate.
+enum class AdminTransport : uint8_t { kLoopback, kUnix, kNetwork };
 
-// Answers one request. On loopback, a request that a web page could have
-// caused is refused with 403: one with an Origin, one with a Sec-Fetch-Site
-// other than "none" and "same-origin", and one whose Host is a name other than
-// localhost (a page of a name that resolves to us: DNS rebinding).
+// Answers one request. A request that a web page could have caused is refused
+// with 403, on every address: one with an Origin and one with a Sec-Fetch-Site
+// other than "none" and "same-origin". On loopback so is one whose Host is a
+// name other than localhost (a page of a name that resolves to us: DNS
+// rebinding). Elsewhere Host is any name of ours, and rebinding fails at TLS:
+// our certificate does not have the page's name.
 HttpResponse RouteAdminRequest(const HttpRequest& request,
                                AdminTransport transport,
                                AdminServices* services);

@@ -151,6 +151,21 @@ TEST_F(AdminRouterTest, RefusesWhatAWebPageCouldSend) {
   EXPECT_EQ(status_with("host", "localhost"), 201);
 }
 
+TEST_F(AdminRouterTest, AnAddressOfTheNetworkHasManyNames) {
+  const auto status_with = [this](const char* name, const char* value) {
+    return Route("POST", "/v1/consoles/vm1/ticket", {{name, value}},
+                 AdminTransport::kNetwork)
+        .status;
+  };
+  EXPECT_EQ(status_with("host", "gateway.example.org:9480"), 201);
+  EXPECT_EQ(status_with("sec-fetch-site", "none"), 201);
+  // A browser with a client certificate shows it for every page's requests.
+  EXPECT_EQ(status_with("origin", "https://evil.example"), 403);
+  EXPECT_EQ(status_with("origin", "null"), 403);
+  EXPECT_EQ(status_with("sec-fetch-site", "cross-site"), 403);
+  EXPECT_EQ(services_.issued.size(), 2U);
+}
+
 TEST_F(AdminRouterTest, AUnixSocketTakesAnyHost) {
   EXPECT_EQ(
       Route("GET", "/livez", {{"host", "spicegate"}}, AdminTransport::kUnix)

@@ -2,6 +2,7 @@
 #include "gateway/control/config.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -20,6 +21,8 @@ constexpr size_t kMaxAddressLen = 64;  // longest: [IPv6]:65535
 // A spin beyond this is not a moment any more.
 constexpr int64_t kLongestSpinUs = 1000;
 constexpr int64_t kDayS = 24 * 3600;
+constexpr size_t kMaxClientNames = 256;
+constexpr size_t kMaxClientNameLen = 1024;
 
 using Text = JsonObjectReader::Text;
 
@@ -44,6 +47,12 @@ bool IsSubject(std::string_view subject) {
          });
 }
 
+bool IsClientName(std::string_view name) {
+  return std::none_of(name.begin(), name.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+}
+
 bool IsAbsolutePath(std::string_view path) { return path[0] == '/'; }
 
 bool IsLevel(std::string_view level) {
@@ -53,6 +62,55 @@ bool IsLevel(std::string_view level) {
 
 bool IsTlsVersion(std::string_view version) {
   return version == "1.2" || version == "1.3";
+}
+
+// A word of the configuration and what it stands for.
+template <typename Value>
+struct Word {
+  std::string_view text;
+  Value value;
+};
+
+constexpr Word<TlsSuite> kSuites[] = {
+    {"aes128_gcm", TlsSuite::kAes128Gcm},
+    {"aes256_gcm", TlsSuite::kAes256Gcm},
+    {"chacha20_poly1305", TlsSuite::kChaCha20Poly1305}};
+constexpr Word<TlsOffload> kOffloads[] = {{"auto", TlsOffload::kAuto},
+                                          {"required", TlsOffload::kRequired},
+                                          {"off", TlsOffload::kOff}};
+constexpr Word<OffloadDirections> kDirections[] = {
+    {"both", OffloadDirections::kBoth},
+    {"send", OffloadDirections::kSend},
+    {"receive", OffloadDirections::kReceive},
+    {"none", OffloadDirections::kNone}};
+
+// Whether `text` is one of the words; then *out is what it stands for.
+template <typename Value, size_t kNum>
+bool FindWord(const Word<Value> (&words)[kNum], std::string_view text,
+              Value* out) {
+  const auto found = std::find_if(
+      std::begin(words), std::end(words),
+      [text](const Word<Value>& word) { return word.text == text; });
+  if (found == std::end(words)) {
+    return false;
+  }
+  *out = found->value;
+  return true;
+}
+
+bool IsSuite(std::string_view text) {
+  TlsSuite ignored;
+  return FindWord(kSuites, text, &ignored);
+}
+
+bool IsOffload(std::string_view text) {
+  TlsOffload ignored;
+  return FindWord(kOffloads, text, &ignored);
+}
+
+bool IsDirections(std::string_view text) {
+  OffloadDirections ignored;
+  return FindWord(kDirections, text, &ignored);
 }
 
 constexpr Text kAddress = {
@@ -66,9 +124,16 @@ constexpr Text kHost = {"a host name or an address, without port", kMaxHostLen,
                         IsPublicHost};
 constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
                            kMaxSubjectLen, IsSubject};
+constexpr Text kClientName = {"a common name, DNS name or URI",
+                              kMaxClientNameLen, IsClientName};
 constexpr Text kLevel = {"\"debug\", \"info\", \"warning\" or \"error\"", 16,
                          IsLevel};
 constexpr Text kTlsVersion = {"\"1.2\" or \"1.3\"", 8, IsTlsVersion};
+constexpr Text kSuite = {
+    "\"aes128_gcm\", \"aes256_gcm\" or \"chacha20_poly1305\"", 32, IsSuite};
+constexpr Text kOffload = {"\"auto\", \"required\" or \"off\"", 16, IsOffload};
+constexpr Text kDirectionsText = {"\"both\", \"send\", \"receive\" or \"none\"",
+                                  16, IsDirections};
 
 void ReadAddress(JsonObjectReader& reader, BindAddress* out) {
   std::string text;
@@ -89,7 +154,12 @@ class ConfigParser {
  private:
   void ReadListener(JsonObjectReader& reader);
   void ReadTls(JsonObjectReader& reader);
+  void ReadCertificates(JsonObjectReader& reader);
+  void ReadCertificate(JsonObjectReader& reader);
+  void ReadSuites(JsonObjectReader& reader);
+  void ReadOffload(JsonObjectReader& reader);
   void ReadAdmin(JsonObjectReader& reader);
+  void ReadAdminTls(JsonObjectReader& reader);
   void ReadPublic(JsonObjectReader& reader);
   void ReadLimits(JsonObjectReader& reader);
   void ReadLog(JsonObjectReader& reader);
@@ -153,30 +223,109 @@ void ConfigParser::CheckListeners(JsonObjectReader& root) {
 }
 
 void ConfigParser::ReadTls(JsonObjectReader& reader) {
-  Path(reader, "certificate", kFile, &config_.tls.certificate_path);
-  Path(reader, "key", kFile, &config_.tls.key_path);
+  ReadCertificates(reader);
   std::string version = "1.2";
   reader.String("min_version", kTlsVersion, &version);
   config_.tls.min_version =
       version == "1.3" ? TlsVersion::kTls13 : TlsVersion::kTls12;
+  ReadSuites(reader);
+  Path(reader, "ticket_keys", kFile, &config_.tls.ticket_keys_path);
+  ReadOffload(reader);
+}
+
+// One pair, or a list of pairs.
+void ConfigParser::ReadCertificates(JsonObjectReader& reader) {
   if (reader.Has("certificate")) {
     reader.Require("key", "a file name beside certificate");
   }
   if (reader.Has("key")) {
     reader.Require("certificate", "a file name beside key");
   }
+  if (reader.Has("certificate") && reader.Has("certificates")) {
+    reader.Fail("", "either certificate and key or certificates, got both");
+  }
+  reader.Objects("certificates", 1, kMaxCertificates,
+                 [this](JsonObjectReader& pair) {
+                   pair.Require("certificate", kFile.expected);
+                   pair.Require("key", kFile.expected);
+                   ReadCertificate(pair);
+                 });
+  if (!reader.Has("certificates")) {
+    ReadCertificate(reader);
+  }
+}
+
+void ConfigParser::ReadCertificate(JsonObjectReader& reader) {
+  CertificatePaths paths;
+  Path(reader, "certificate", kFile, &paths.certificate);
+  Path(reader, "key", kFile, &paths.key);
+  if (!paths.certificate.empty()) {
+    config_.tls.certificates.push_back(std::move(paths));
+  }
+}
+
+void ConfigParser::ReadSuites(JsonObjectReader& reader) {
+  std::vector<std::string> names;
+  reader.Strings("tls12_suites", 1, std::size(kSuites), kSuite, &names);
+  if (!reader.ok() || names.empty()) {
+    return;
+  }
+  std::vector<TlsSuite>& suites = config_.tls.tls12_suites;
+  suites.clear();
+  for (const std::string& name : names) {
+    TlsSuite suite = TlsSuite::kOther;
+    FindWord(kSuites, name, &suite);
+    if (std::find(suites.begin(), suites.end(), suite) != suites.end()) {
+      reader.Fail("tls12_suites",
+                  "each suite once, got \"" + name + "\" again");
+    }
+    suites.push_back(suite);
+  }
+}
+
+void ConfigParser::ReadOffload(JsonObjectReader& reader) {
+  TlsConfig& out = config_.tls;
+  std::string offload = "auto";
+  std::string client = "both";
+  std::string server = "both";
+  reader.String("offload", kOffload, &offload);
+  reader.String("client_offload", kDirectionsText, &client);
+  reader.String("server_offload", kDirectionsText, &server);
+  FindWord(kOffloads, offload, &out.offload);
+  FindWord(kDirections, client, &out.client_offload);
+  FindWord(kDirections, server, &out.server_offload);
 }
 
 void ConfigParser::ReadAdmin(JsonObjectReader& reader) {
-  ReadAddress(reader, &config_.admin.address);
-  reader.String("unix", kUnixPath, &config_.admin.unix_path);
+  AdminConfig& out = config_.admin;
+  ReadAddress(reader, &out.address);
+  reader.String("unix", kUnixPath, &out.unix_path);
+  reader.Object("tls", [this](JsonObjectReader& tls) { ReadAdminTls(tls); });
   if (reader.Has("address") && reader.Has("unix")) {
     reader.Fail("", "either address or unix, got both");
   }
+  if (reader.Has("tls") && reader.Has("unix")) {
+    reader.Fail("", "either tls or unix, got both");
+  }
   // Whoever reaches it gets into every desktop.
-  if (!IsLoopback(config_.admin.address)) {
-    reader.Fail("address", "a loopback address, got " +
-                               FormatBindAddress(config_.admin.address));
+  if (!IsLoopback(out.address) && out.tls.client_ca_path.empty()) {
+    reader.Fail("address",
+                "a loopback address unless tls.client_ca is given, got " +
+                    FormatBindAddress(out.address));
+  }
+}
+
+void ConfigParser::ReadAdminTls(JsonObjectReader& reader) {
+  AdminTlsConfig& out = config_.admin.tls;
+  reader.Require("certificate", kFile.expected);
+  reader.Require("key", kFile.expected);
+  Path(reader, "certificate", kFile, &out.certificate_path);
+  Path(reader, "key", kFile, &out.key_path);
+  Path(reader, "client_ca", kFile, &out.client_ca_path);
+  reader.Strings("client_names", 1, kMaxClientNames, kClientName,
+                 &out.client_names);
+  if (reader.Has("client_names")) {
+    reader.Require("client_ca", "a file name beside client_names");
   }
 }
 

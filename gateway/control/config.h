@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "gateway/base/counters.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
 #include "gateway/control/address.h"
@@ -25,6 +26,9 @@ inline constexpr size_t kMaxConfigBytes = 1024 * 1024;
 // Each listener costs every worker one socket.
 inline constexpr size_t kMaxListeners = 16;
 
+// Handshakes look a name up in an index; this is what an operator can mean.
+inline constexpr size_t kMaxCertificates = 256;
+
 // One ring and one pinned thread each.
 inline constexpr int64_t kMaxWorkers = 256;
 
@@ -36,18 +40,46 @@ struct ListenerConfig {
   bool need_secured = false;
 };
 
+struct CertificatePaths {
+  std::string certificate;
+  std::string key;
+};
+
 struct TlsConfig {
-  // Both or none. None: a self-signed certificate kept in state_dir.
+  // The first is shown where a client asks for no name that one of them has.
+  // None: a self-signed certificate kept in state_dir.
+  std::vector<CertificatePaths> certificates;
+  TlsVersion min_version = TlsVersion::kTls12;
+  // In order of preference. Empty: all, as in TlsSuite.
+  std::vector<TlsSuite> tls12_suites;
+  // Keys of session tickets; empty: random ones of this process.
+  std::string ticket_keys_path;
+  TlsOffload offload = TlsOffload::kAuto;
+  OffloadDirections client_offload = OffloadDirections::kBoth;
+  OffloadDirections server_offload = OffloadDirections::kBoth;
+
+  bool self_signed() const { return certificates.empty(); }
+};
+
+// HTTPS on the admin address.
+struct AdminTlsConfig {
+  // Both or none. None: plain HTTP.
   std::string certificate_path;
   std::string key_path;
-  TlsVersion min_version = TlsVersion::kTls12;
+  // PEM; a client must have a certificate that leads there. Empty: no client
+  // is asked for one.
+  std::string client_ca_path;
+  // ... and that has one of these as common name, dNSName or URI. Empty: any.
+  std::vector<std::string> client_names;
 
-  bool self_signed() const { return certificate_path.empty(); }
+  bool enabled() const { return !certificate_path.empty(); }
 };
 
 struct AdminConfig {
-  BindAddress address{"127.0.0.1", 9480};  // loopback
-  std::string unix_path;                   // instead, when not empty
+  // Loopback, unless clients must show a certificate.
+  BindAddress address{"127.0.0.1", 9480};
+  std::string unix_path;  // instead, when not empty
+  AdminTlsConfig tls = {};
 };
 
 // What .vv files say about us. See portal.h for what stands in for what is

@@ -23,8 +23,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
     CHECK(ParseBindAddress(FormatBindAddress(listener.address), &again));
     CHECK(again == listener.address);
   }
-  CHECK(IsLoopback(config->admin.address));
-  CHECK(config->tls.certificate_path.empty() == config->tls.key_path.empty());
+  CHECK(IsLoopback(config->admin.address) ||
+        !config->admin.tls.client_ca_path.empty());
+  for (const spicegate::CertificatePaths& pair : config->tls.certificates) {
+    CHECK(!pair.certificate.empty() && !pair.key.empty());
+  }
+  CHECK(config->tls.tls12_suites.size() <= 3);
   CHECK(config->workers >= 0 && config->workers <= spicegate::kMaxWorkers);
   return 0;
 }

@@ -6,6 +6,9 @@
 
 #include <cstdio>
 #include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -41,6 +44,11 @@ TEST(Config, DefaultsServeASingleHost) {
   EXPECT_TRUE(config.HasTlsListener());
   EXPECT_TRUE(config.tls.self_signed());
   EXPECT_EQ(config.tls.min_version, TlsVersion::kTls12);
+  EXPECT_TRUE(config.tls.tls12_suites.empty());
+  EXPECT_EQ(config.tls.ticket_keys_path, "");
+  EXPECT_EQ(config.tls.offload, TlsOffload::kAuto);
+  EXPECT_EQ(config.tls.client_offload, OffloadDirections::kBoth);
+  EXPECT_EQ(config.tls.server_offload, OffloadDirections::kBoth);
   EXPECT_EQ(FormatBindAddress(config.admin.address), "127.0.0.1:9480");
   EXPECT_EQ(config.admin.unix_path, "");
   EXPECT_EQ(config.consoles_path, "/etc/spicegate/consoles.json");
@@ -59,7 +67,10 @@ TEST(Config, ReadsEveryKey) {
                    "need_secured": true},
                   {"address": "[::1]:0", "tls": true}],
     "tls": {"certificate": "cert.pem", "key": "/k/key.pem",
-            "min_version": "1.3"},
+            "min_version": "1.3",
+            "tls12_suites": ["chacha20_poly1305", "aes256_gcm"],
+            "ticket_keys": "tickets.keys", "offload": "required",
+            "client_offload": "send", "server_offload": "none"},
     "admin": {"unix": "/run/spicegate/admin.sock"},
     "public": {"host": "desktops.example.org", "port": 1, "tls_port": 2,
                "host_subject": "CN=x", "ca_file": "ca.pem"},
@@ -78,9 +89,17 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_TRUE(config.listeners[0].need_secured);
   EXPECT_EQ(config.listeners[1].address, (BindAddress{"::1", 0}));
   EXPECT_TRUE(config.listeners[1].tls);
-  EXPECT_EQ(config.tls.certificate_path, "/etc/sg/cert.pem");
-  EXPECT_EQ(config.tls.key_path, "/k/key.pem");
+  ASSERT_EQ(config.tls.certificates.size(), 1U);
+  EXPECT_EQ(config.tls.certificates[0].certificate, "/etc/sg/cert.pem");
+  EXPECT_EQ(config.tls.certificates[0].key, "/k/key.pem");
   EXPECT_FALSE(config.tls.self_signed());
+  EXPECT_EQ(config.tls.tls12_suites,
+            (std::vector<TlsSuite>{TlsSuite::kChaCha20Poly1305,
+                                   TlsSuite::kAes256Gcm}));
+  EXPECT_EQ(config.tls.ticket_keys_path, "/etc/sg/tickets.keys");
+  EXPECT_EQ(config.tls.offload, TlsOffload::kRequired);
+  EXPECT_EQ(config.tls.client_offload, OffloadDirections::kSend);
+  EXPECT_EQ(config.tls.server_offload, OffloadDirections::kNone);
   EXPECT_EQ(config.tls.min_version, TlsVersion::kTls13);
   EXPECT_EQ(config.admin.unix_path, "/run/spicegate/admin.sock");
   EXPECT_EQ(config.public_address.host, "desktops.example.org");
@@ -148,16 +167,69 @@ TEST(Config, ChecksListeners) {
   Parse(R"({"listeners": [{"address": "*:0"}, {"address": "*:0"}]})");
 }
 
-TEST(Config, AdminIsForThisMachineOnly) {
+TEST(Config, AdminWithoutClientCertificatesIsForThisMachineOnly) {
   Parse(R"({"admin": {"address": "[::1]:0"}})");
   EXPECT_EQ(ErrorOf(R"({"admin": {"address": "*:9480"}})"),
-            "admin.address: expected a loopback address, got *:9480");
+            "admin.address: expected a loopback address unless tls.client_ca "
+            "is given, got *:9480");
   EXPECT_EQ(ErrorOf(R"({"admin": {"address": "10.0.0.1:9480"}})"),
-            "admin.address: expected a loopback address, got 10.0.0.1:9480");
+            "admin.address: expected a loopback address unless tls.client_ca "
+            "is given, got 10.0.0.1:9480");
+  EXPECT_EQ(ErrorOf(R"({"admin": {"address": "10.0.0.1:9480",
+                        "tls": {"certificate": "c", "key": "k"}}})"),
+            "admin.address: expected a loopback address unless tls.client_ca "
+            "is given, got 10.0.0.1:9480");
   EXPECT_EQ(ErrorOf(R"({"admin": {"address": "127.0.0.1:1", "unix": "/s"}})"),
             "admin: expected either address or unix, got both");
   EXPECT_THAT(ErrorOf(R"({"admin": {"unix": "relative"}})"),
               HasSubstr("admin.unix: expected an absolute path"));
+}
+
+TEST(Config, ReadsTlsOfTheAdminAddress) {
+  const AdminConfig plain = Parse("{}").admin;
+  EXPECT_FALSE(plain.tls.enabled());
+  const AdminConfig https = Parse(R"({"admin": {
+      "tls": {"certificate": "c.pem", "key": "/k.pem"}}})")
+                                .admin;
+  EXPECT_TRUE(https.tls.enabled());
+  EXPECT_EQ(https.tls.certificate_path, "/etc/sg/c.pem");
+  EXPECT_EQ(https.tls.key_path, "/k.pem");
+  EXPECT_EQ(https.tls.client_ca_path, "");
+  EXPECT_EQ(FormatBindAddress(https.address), "127.0.0.1:9480");
+  const AdminConfig mutual = Parse(R"({"admin": {"address": "*:9480",
+      "tls": {"certificate": "c.pem", "key": "k.pem", "client_ca": "ca.pem",
+              "client_names": ["prometheus", "spiffe://example/portal"]}}})")
+                                 .admin;
+  EXPECT_EQ(FormatBindAddress(mutual.address), "*:9480");
+  EXPECT_EQ(mutual.tls.client_ca_path, "/etc/sg/ca.pem");
+  EXPECT_EQ(
+      mutual.tls.client_names,
+      (std::vector<std::string>{"prometheus", "spiffe://example/portal"}));
+}
+
+TEST(Config, ChecksTlsOfTheAdminAddress) {
+  const auto error_of = [](const std::string& tls) {
+    return ErrorOf(R"({"admin": {"tls": )" + tls + "}}");
+  };
+  EXPECT_EQ(error_of(R"({"key": "k"})"),
+            "admin.tls.certificate: expected a file name, got nothing");
+  EXPECT_EQ(error_of(R"({"certificate": "c"})"),
+            "admin.tls.key: expected a file name, got nothing");
+  EXPECT_EQ(error_of(R"({"certificate": "c", "key": "k",
+                         "client_names": ["x"]})"),
+            "admin.tls.client_ca: expected a file name beside client_names, "
+            "got nothing");
+  EXPECT_EQ(error_of(R"({"certificate": "c", "key": "k", "client_ca": "a",
+                         "client_names": ["x", ""]})"),
+            "admin.tls.client_names[1]: expected a common name, DNS name or "
+            "URI, got \"\"");
+  // An empty list would let nobody in, or everybody.
+  EXPECT_THAT(error_of(R"({"certificate": "c", "key": "k", "client_ca": "a",
+                           "client_names": []})"),
+              HasSubstr("admin.tls.client_names: expected an array of 1 to"));
+  EXPECT_EQ(ErrorOf(R"({"admin": {"unix": "/s",
+                        "tls": {"certificate": "c", "key": "k"}}})"),
+            "admin: expected either tls or unix, got both");
 }
 
 TEST(Config, CertificateAndKeyBelongTogether) {
@@ -167,6 +239,73 @@ TEST(Config, CertificateAndKeyBelongTogether) {
             "tls.certificate: expected a file name beside key, got nothing");
   EXPECT_EQ(ErrorOf(R"({"tls": {"min_version": "1.1"}})"),
             "tls.min_version: expected \"1.2\" or \"1.3\", got \"1.1\"");
+}
+
+TEST(Config, ReadsAListOfCertificates) {
+  const Config config = Parse(R"({"tls": {"certificates": [
+      {"certificate": "a.pem", "key": "a.key"},
+      {"certificate": "/b.pem", "key": "/b.key"}]}})");
+  ASSERT_EQ(config.tls.certificates.size(), 2U);
+  EXPECT_FALSE(config.tls.self_signed());
+  EXPECT_EQ(config.tls.certificates[0].certificate, "/etc/sg/a.pem");
+  EXPECT_EQ(config.tls.certificates[0].key, "/etc/sg/a.key");
+  EXPECT_EQ(config.tls.certificates[1].certificate, "/b.pem");
+  EXPECT_EQ(config.tls.certificates[1].key, "/b.key");
+}
+
+TEST(Config, ChecksAListOfCertificates) {
+  const auto error_of = [](const std::string& tls) {
+    return ErrorOf(R"({"tls": )" + tls + "}");
+  };
+  EXPECT_EQ(error_of(R"({"certificate": "c", "key": "k", "certificates": [
+                         {"certificate": "c", "key": "k"}]})"),
+            "tls: expected either certificate and key or certificates, got "
+            "both");
+  EXPECT_EQ(error_of(R"({"certificates": [{"certificate": "c", "key": "k"},
+                                          {"certificate": "c"}]})"),
+            "tls.certificates[1].key: expected a file name, got nothing");
+  EXPECT_EQ(error_of(R"({"certificates": [{"key": "k"}]})"),
+            "tls.certificates[0].certificate: expected a file name, got "
+            "nothing");
+  EXPECT_EQ(error_of(R"({"certificates": []})"),
+            "tls.certificates: expected an array of 1 to 256 objects, got 0");
+  EXPECT_THAT(error_of(R"({"certificates": [
+                  {"certificate": "c", "key": "k", "name": "x"}]})"),
+              HasSubstr("tls.certificates[0]: expected one of the keys"));
+}
+
+TEST(Config, ChecksSuitesAndOffload) {
+  const auto error_of = [](const std::string& tls) {
+    return ErrorOf(R"({"tls": )" + tls + "}");
+  };
+  EXPECT_EQ(error_of(R"({"tls12_suites": ["aes128_gcm", "aes128_cbc"]})"),
+            "tls.tls12_suites[1]: expected \"aes128_gcm\", \"aes256_gcm\" or "
+            "\"chacha20_poly1305\", got \"aes128_cbc\"");
+  EXPECT_EQ(error_of(R"({"tls12_suites": ["aes128_gcm", "aes128_gcm"]})"),
+            "tls.tls12_suites: expected each suite once, got \"aes128_gcm\" "
+            "again");
+  EXPECT_THAT(error_of(R"({"tls12_suites": []})"),
+              HasSubstr("tls.tls12_suites: expected an array of 1 to 3"));
+  EXPECT_EQ(error_of(R"({"offload": "on"})"),
+            "tls.offload: expected \"auto\", \"required\" or \"off\", got "
+            "\"on\"");
+  EXPECT_EQ(error_of(R"({"client_offload": "tx"})"),
+            "tls.client_offload: expected \"both\", \"send\", \"receive\" or "
+            "\"none\", got \"tx\"");
+  EXPECT_EQ(error_of(R"({"server_offload": true})"),
+            "tls.server_offload: expected \"both\", \"send\", \"receive\" or "
+            "\"none\", got true");
+  for (const auto& [word, value] :
+       {std::pair("both", OffloadDirections::kBoth),
+        std::pair("send", OffloadDirections::kSend),
+        std::pair("receive", OffloadDirections::kReceive),
+        std::pair("none", OffloadDirections::kNone)}) {
+    const Config config =
+        Parse(std::string(R"({"tls": {"server_offload": ")") + word + "\"}}");
+    EXPECT_EQ(config.tls.server_offload, value) << word;
+  }
+  EXPECT_EQ(Parse(R"({"tls": {"offload": "off"}})").tls.offload,
+            TlsOffload::kOff);
 }
 
 TEST(Config, ChecksPublicHost) {

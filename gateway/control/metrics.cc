@@ -25,6 +25,11 @@ constexpr std::array<std::string_view, kNumSafeEnds> kSafeEndNames = {
     "not_needed", "waited", "server_ended", "timed_out"};
 constexpr std::array<std::string_view, kNumEarlyDialOutcomes> kEarlyDialNames =
     {"used", "dropped", "refused"};
+// By OffloadDirections.
+constexpr std::array<std::string_view, kNumTlsOffloads> kOffloadNames = {
+    "none", "send", "receive", "both"};
+constexpr std::array<std::string_view, kNumTlsHandshakeOutcomes>
+    kHandshakeNames = {"full", "resumed", "failed"};
 constexpr std::array<std::string_view, kNumTlsLegs> kLegNames = {"client",
                                                                  "server"};
 constexpr std::array<std::string_view, kNumTlsVersions> kVersionNames = {"1.2",
@@ -193,22 +198,54 @@ void AddEarlyDials(const Workers& workers, Families* out) {
   }
 }
 
-void AddTls(const Workers& workers, Families* out) {
-  out->Begin(MetricType::Counter, "spicegate_tls_connections_total",
-             "TLS handshakes completed, by leg, version, cipher and where "
-             "records are made.");
+void AddTlsConnections(const Workers& workers,
+                       TlsConnectionCounters WorkerCounters::*counters,
+                       Families* out) {
   for (size_t leg = 0; leg < kNumTlsLegs; ++leg) {
     for (size_t version = 0; version < kNumTlsVersions; ++version) {
       for (size_t suite = 0; suite < kNumTlsSuites; ++suite) {
-        const auto pick = [=](auto& w) -> auto& {
-          return w.tls_connections[leg][version][suite];
-        };
-        out->Add(Sum(workers, pick), {Named("leg", kLegNames[leg]),
-                                      Named("version", kVersionNames[version]),
-                                      Named("cipher", kSuiteNames[suite]),
-                                      {"offload", "none"}});
+        for (size_t offload = 0; offload < kNumTlsOffloads; ++offload) {
+          const auto pick = [=](auto& w) -> auto& {
+            return (w.*counters)[leg][version][suite][offload];
+          };
+          out->Add(Sum(workers, pick),
+                   {Named("leg", kLegNames[leg]),
+                    Named("version", kVersionNames[version]),
+                    Named("cipher", kSuiteNames[suite]),
+                    Named("offload", kOffloadNames[offload])});
+        }
       }
     }
+  }
+}
+
+void AddTls(const Workers& workers, Families* out) {
+  out->Begin(MetricType::Gauge, "spicegate_tls_connections",
+             "Relayed TLS connections now, by leg, version, cipher and the "
+             "directions whose records the kernel makes.");
+  AddTlsConnections(workers, &WorkerCounters::tls_connections_open, out);
+  out->Begin(MetricType::Counter, "spicegate_tls_connections_total",
+             "TLS connections that came to be relayed, likewise.");
+  AddTlsConnections(workers, &WorkerCounters::tls_connections, out);
+  out->Begin(MetricType::Counter, "spicegate_tls_handshakes_total",
+             "TLS handshakes, by leg and outcome.");
+  for (size_t leg = 0; leg < kNumTlsLegs; ++leg) {
+    for (size_t i = 0; i < kNumTlsHandshakeOutcomes; ++i) {
+      const auto pick = [=](auto& w) -> auto& {
+        return w.tls_handshakes[leg][i];
+      };
+      out->Add(Sum(workers, pick), {Named("leg", kLegNames[leg]),
+                                    Named("outcome", kHandshakeNames[i])});
+    }
+  }
+  out->Begin(MetricType::Counter, "spicegate_tls_truncated_total",
+             "Relayed TLS connections that their peer ended without "
+             "close_notify.");
+  for (size_t leg = 0; leg < kNumTlsLegs; ++leg) {
+    out->Add(
+        Sum(
+            workers, [=](auto& w) -> auto& { return w.tls_truncated[leg]; }),
+        {Named("leg", kLegNames[leg])});
   }
 }
 
@@ -280,11 +317,6 @@ void AddValues(const ProcessValues& values, Families* out) {
   out->Counter("spicegate_log_lines_dropped_total",
                "Log lines lost because the reader was too slow.",
                number(values.log_lines_dropped));
-  if (values.certificate_expiry_s != 0) {
-    out->Gauge("spicegate_tls_certificate_expiry_timestamp_seconds",
-               "When the certificate shown to clients ends, since 1970.",
-               number(values.certificate_expiry_s));
-  }
   if (!values.io_features.empty()) {
     out->Begin(MetricType::Gauge, "spicegate_io_feature",
                "Kernel features, 1 when available.");
@@ -295,6 +327,37 @@ void AddValues(const ProcessValues& values, Families* out) {
   out->Begin(MetricType::Gauge, "spicegate_build_info",
              "Always 1; the version is in the label.");
   out->Add(1, {{"version", values.version}});
+}
+
+void AddCertificates(const CertificateValues& values, Families* out) {
+  const auto number = [](int64_t n) { return static_cast<double>(n); };
+  if (values.expiry_unix_s == 0) {
+    return;
+  }
+  out->Gauge("spicegate_tls_certificate_expiry_timestamp_seconds",
+             "When the first certificate shown to clients ends, since 1970.",
+             number(values.expiry_unix_s));
+  out->Counter("spicegate_tls_certificate_reloads_total",
+               "Times changed certificates were taken over.",
+               number(values.reloads));
+  out->Counter("spicegate_tls_certificate_reload_failures_total",
+               "Times changed certificates were refused and the old ones kept.",
+               number(values.reload_failures));
+  out->Gauge("spicegate_tls_certificate_refused",
+             "1 while the files of certificates and keys are of no use and "
+             "older ones are shown.",
+             values.refused ? 1 : 0);
+  out->Counter("spicegate_tls_ticket_key_reloads_total",
+               "Times a changed file of ticket keys was taken over.",
+               number(values.ticket_key_reloads));
+  out->Counter("spicegate_tls_ticket_key_reload_failures_total",
+               "Times a changed file of ticket keys was refused and the old "
+               "keys kept.",
+               number(values.ticket_key_reload_failures));
+  out->Gauge("spicegate_tls_ticket_keys_refused",
+             "1 while the file of ticket keys is of no use and older ones are "
+             "used.",
+             values.ticket_keys_refused ? 1 : 0);
 }
 
 // The names and help texts that Prometheus' own client libraries use.
@@ -335,6 +398,7 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
   AddTls(workers, &families);
   AddResources(workers, &families);
   AddSpins(workers, &families);
+  AddCertificates(values.certificates, &families);
   AddValues(values, &families);
   AddProcess(values.process, &families);
   std::ostringstream out;

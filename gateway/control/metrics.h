@@ -29,6 +29,20 @@ struct ProcessStats {
 // Reads /proc/self; control thread only.
 ProcessStats ReadProcessStats();
 
+// The certificates and ticket keys of the TLS listeners.
+struct CertificateValues {
+  // When the first of them ends, seconds since 1970; 0: no TLS.
+  int64_t expiry_unix_s = 0;
+  int64_t reloads = 0;
+  int64_t reload_failures = 0;
+  bool refused = false;  // the files were of no use when last looked at
+
+  // Of the file of ticket keys, alike.
+  int64_t ticket_key_reloads = 0;
+  int64_t ticket_key_reload_failures = 0;
+  bool ticket_keys_refused = false;
+};
+
 // What the process counts besides its workers.
 struct ProcessValues {
   std::string version;
@@ -41,8 +55,7 @@ struct ProcessValues {
   int64_t console_reloads = 0;
   int64_t console_reload_failures = 0;
 
-  // When our TLS certificate ends, seconds since 1970; 0: no TLS.
-  int64_t certificate_expiry_s = 0;
+  CertificateValues certificates;
 
   // Name of a kernel feature and whether it is in use.
   std::vector<std::pair<std::string, bool>> io_features;

@@ -34,7 +34,12 @@ ProcessValues Values() {
   values.console_reloads = 5;
   values.console_reload_failures = 6;
   values.log_lines_dropped = 7;
-  values.certificate_expiry_s = 1'800'000'000;
+  values.certificates.expiry_unix_s = 1'800'000'000;
+  values.certificates.reloads = 11;
+  values.certificates.reload_failures = 12;
+  values.certificates.refused = true;
+  values.certificates.ticket_key_reloads = 13;
+  values.certificates.ticket_key_reload_failures = 14;
   values.io_features = {{"defer_taskrun", true}, {"send_zc", false}};
   values.process = ReadProcessStats();
   return values;
@@ -59,7 +64,9 @@ TEST_F(MetricsTest, AddsUpTheWorkers) {
   workers_[1].channels_open[11].Add(1);
   workers_[0].channels_closed[static_cast<size_t>(CloseReason::kReplaced)].Add(
       4);
-  workers_[0].tls_connections[1][1][2].Add(9);
+  workers_[0].tls_connections[1][1][2][3].Add(9);
+  workers_[1].tls_handshakes[0][1].Add(6);
+  workers_[0].tls_truncated[1].Add(8);
   workers_[0].display_safe_end[3].Add(1);
   const std::string text = Text();
   EXPECT_THAT(text, HasSubstr("\nspicegate_links_accepted_total 5\n"));
@@ -76,7 +83,11 @@ TEST_F(MetricsTest, AddsUpTheWorkers) {
                         "4\n"));
   EXPECT_THAT(text, HasSubstr("spicegate_tls_connections_total{leg=\"server\","
                               "version=\"1.3\",cipher=\"chacha20_poly1305\","
-                              "offload=\"none\"} 9\n"));
+                              "offload=\"both\"} 9\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_tls_handshakes_total{leg=\"client\","
+                              "outcome=\"resumed\"} 6\n"));
+  EXPECT_THAT(text,
+              HasSubstr("spicegate_tls_truncated_total{leg=\"server\"} 8\n"));
   EXPECT_THAT(text, HasSubstr("spicegate_display_safe_end_total{outcome="
                               "\"timed_out\"} 1\n"));
 }
@@ -111,10 +122,20 @@ TEST_F(MetricsTest, ShowsTheProcess) {
   EXPECT_THAT(text, HasSubstr("_expiry_timestamp_seconds 1800000000\n"));
 }
 
+TEST_F(MetricsTest, ShowsTheCertificates) {
+  const std::string text = Text();
+  for (const char* line :
+       {"certificate_reloads_total 11", "certificate_reload_failures_total 12",
+        "certificate_refused 1", "ticket_key_reloads_total 13",
+        "ticket_key_reload_failures_total 14", "ticket_keys_refused 0"}) {
+    EXPECT_THAT(text, HasSubstr("\nspicegate_tls_" + std::string(line) + "\n"));
+  }
+}
+
 TEST_F(MetricsTest, LeavesOutWhatIsUnknown) {
   const std::string text = MetricsText({}, ProcessValues());
   EXPECT_THAT(text, Not(HasSubstr("process_")));
-  EXPECT_THAT(text, Not(HasSubstr("expiry")));
+  EXPECT_THAT(text, Not(HasSubstr("_certificate_")));
   EXPECT_THAT(text, HasSubstr("\nspicegate_workers 0\n"));
 }
 

@@ -30,25 +30,18 @@ CloseReason ReasonOf(int error) {
   }
 }
 
-void CountTls(const TlsStream& tls, WorkerCounters* counters) {
-  counters
-      ->tls_connections[static_cast<size_t>(TlsLeg::kClient)]
-                       [static_cast<size_t>(tls.version())]
-                       [static_cast<size_t>(tls.suite())]
-      .Add(1);
-}
-
 // Puts TLS on the leg.
 Task<Refusal> Secure(Leg* leg, const DoorContext* context) {
-  auto stream = TlsStream::Server(context->tls, std::move(leg->stream));
+  auto stream =
+      TlsStream::Server(context->tls, std::move(leg->stream), context->offload);
   if (stream == nullptr) {
     co_return CloseReason::kInternal;
   }
   TlsStream* tls = stream.get();
   leg->stream = std::move(stream);
   const int error = co_await CompleteHandshake(tls, leg->socket.get());
+  CountHandshake(*tls, error, TlsLeg::kClient, context->counters);
   if (error == 0) {
-    CountTls(*tls, context->counters);
     co_return std::nullopt;
   }
   if (error == -ETIMEDOUT || error == -ECANCELED) {

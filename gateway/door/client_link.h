@@ -23,6 +23,7 @@
 #include "gateway/base/task.h"
 #include "gateway/base/timer_wheel.h"
 #include "gateway/io/leg.h"
+#include "gateway/tls/kernel_tls.h"
 #include "gateway/tls/server_context.h"
 #include "proto/data_header.h"
 #include "proto/link.h"
@@ -45,6 +46,7 @@ struct DoorContext {
   TimerWheel* timers = nullptr;
   WorkerCounters* counters = nullptr;
   std::shared_ptr<const ServerTlsContext> tls;
+  const OffloadPolicy* offload = nullptr;  // null: TLS stays in user space
   std::shared_ptr<const LinkKey> link_key;
   bool need_secured = false;
   // Told what the client asks for, once it has its reply and while its ticket,

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -24,6 +25,9 @@
 namespace spicegate {
 
 enum class Ready : uint8_t { kReadable, kWritable };
+
+// Of a TLS connection, seen from us.
+enum class TlsDirection : uint8_t { kSend, kReceive };
 
 // Names an operation in flight. Stale names are harmless everywhere.
 struct OpId {
@@ -112,6 +116,40 @@ class IoDriver {
   virtual ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) = 0;
   // No operation may be in flight on `fd`. With `reset` the peer sees RST.
   virtual void Close(int fd, bool reset) = 0;
+
+  // ---- Inline calls: TLS in the kernel. A driver without it refuses.
+
+  // Makes `fd` able to take keys; its bytes stay plain until it has some. 0 or
+  // -errno: -ENOENT without the kernel's module, -ENOTCONN when the peer has
+  // ended its direction already.
+  virtual int StartTls(int) { return -ENOENT; }
+  // From now on the kernel makes the records of one direction. `key` is a
+  // tls12_crypto_info_* of linux/tls.h. 0 or -errno: -ENOENT without the
+  // cipher.
+  virtual int SetTlsKey(int, TlsDirection, std::span<const uint8_t>) {
+    return -ENOENT;
+  }
+  // The next record, or a part of it, which may be a control record: Recv gives
+  // -EIO and SpliceIn -EINVAL as long as one of those is next. As Recv, with
+  // the record's type in `type`: 0 where the stream has ended.
+  virtual ssize_t RecvTlsRecord(int, std::span<uint8_t>, uint8_t*) {
+    return -EOPNOTSUPP;
+  }
+  // Sends a record of that type. As Send.
+  virtual ssize_t SendTlsRecord(int, uint8_t, std::span<const uint8_t>) {
+    return -EOPNOTSUPP;
+  }
+  // Bytes of the connection that TCP has taken so far, acknowledged or not, and
+  // the number of the record that the kernel makes next (`key_len` is that of
+  // the key that was set). Between a Send and TCP a record can wait for room,
+  // and ShutdownWrite forgets it: with these a caller can tell. Or -errno.
+  virtual int64_t TcpBytesTaken(int) { return -EOPNOTSUPP; }
+  virtual int64_t NextTlsRecord(int, size_t) { return -EOPNOTSUPP; }
+  // A part of a record may be waiting: lets the Poll for input that follows in
+  // this turn complete once more has come, where the kernel would call the
+  // part readable (Linux 6.1). 0: look once more before that Poll; -EAGAIN:
+  // nothing is there.
+  virtual int ReadableWhenMore(int) { return -EOPNOTSUPP; }
 
   // ---- The loop.
 

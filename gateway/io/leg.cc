@@ -12,6 +12,13 @@ Leg Leg::Plain(IoDriver* driver, int fd) {
   return Leg(std::move(socket), std::move(plain));
 }
 
+void Leg::BeginRelaying(WorkerCounters* counters) {
+  auto next = stream->BeginRelaying(socket.get(), counters);
+  if (next != nullptr) {
+    stream = std::move(next);
+  }
+}
+
 void Leg::Release(Socket::End end) {
   stream.reset();
   if (socket != nullptr) {

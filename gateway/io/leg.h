@@ -39,6 +39,9 @@ struct Leg {
   // A plain leg over `fd`, which it owns.
   static Leg Plain(IoDriver* driver, int fd);
 
+  // As Stream's: what comes from now on is relayed.
+  void BeginRelaying(WorkerCounters* counters);
+
   // Ends the connection; the leg is empty afterwards. Harmless when empty.
   void Release(Socket::End end);
 };

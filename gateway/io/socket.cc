@@ -136,7 +136,13 @@ ssize_t SocketStream::Write(std::span<const uint8_t> in) {
   return Retried(socket_->driver()->Send(socket_->fd(), in));
 }
 
-int SocketStream::SpliceFd() const { return socket_->fd(); }
+ssize_t SocketStream::SpliceIn(const Pipe& pipe, size_t max_bytes) {
+  return socket_->driver()->SpliceIn(socket_->fd(), pipe, max_bytes);
+}
+
+ssize_t SocketStream::SpliceOut(const Pipe& pipe, size_t max_bytes) {
+  return socket_->driver()->SpliceOut(pipe, socket_->fd(), max_bytes);
+}
 
 int SocketStream::ShutdownWrite() {
   return socket_->driver()->ShutdownWrite(socket_->fd());

@@ -39,7 +39,10 @@ class SocketStream final : public Stream {
   ssize_t Read(std::span<uint8_t> out) override;
   ssize_t Write(std::span<const uint8_t> in) override;
   int ShutdownWrite() override;
-  int SpliceFd() const override;
+  bool CanSpliceIn() const override { return true; }
+  bool CanSpliceOut() const override { return true; }
+  ssize_t SpliceIn(const Pipe& pipe, size_t max_bytes) override;
+  ssize_t SpliceOut(const Pipe& pipe, size_t max_bytes) override;
   bool ShortReadDrains() const override { return true; }
   bool CloseIsShutdown() const override { return true; }
 

@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a link or a pump reads from and writes to: a plain socket, TLS records
-// made in user space, later kernel TLS. Nothing here waits; what to wait for
+// made in user space, TLS in the kernel. Nothing here waits; what to wait for
 // after -EAGAIN is asked of the stream, because a TLS read may need to write.
 #ifndef SPICEGATE_GATEWAY_IO_STREAM_H_
 #define SPICEGATE_GATEWAY_IO_STREAM_H_
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <span>
 
+#include "gateway/base/counters.h"
 #include "gateway/io/driver.h"
 
 namespace spicegate {
+
+class Socket;
+
+// How TLS fails, beside the errors of the socket below it.
+inline constexpr int kTlsBadRecord = -EBADMSG;      // forged or malformed
+inline constexpr int kTlsPeerAlert = -EREMOTEIO;    // a fatal alert came
+inline constexpr int kTlsRekeyed = -EKEYEXPIRED;    // the kernel cannot follow
+inline constexpr int kTlsKeyUsedUp = -EKEYREVOKED;  // nothing more may be sent
 
 // Used by the thread that owns the socket below. Not copied, not moved.
 class Stream {
@@ -33,12 +43,18 @@ class Stream {
   // bytes are offered again, at any address.
   virtual ssize_t Write(std::span<const uint8_t> in) = 0;
 
-  // The descriptor whose raw bytes are this stream's, for IoDriver::SpliceIn
-  // and SpliceOut beside Read and Write; -1 where there is none.
-  virtual int SpliceFd() const { return -1; }
+  // Whether SpliceIn can stand in for Read just now, and SpliceOut for Write.
+  virtual bool CanSpliceIn() const { return false; }
+  virtual bool CanSpliceOut() const { return false; }
 
-  // A read that returned less than asked for found nothing more: the next one
-  // may wait for ReadWait() at once.
+  // Into a pipe, as IoDriver::SpliceIn: 0 and -EAGAIN are for Read to confirm,
+  // -EINVAL says that splicing is not possible after all.
+  virtual ssize_t SpliceIn(const Pipe&, size_t) { return -EINVAL; }
+  // Out of a pipe that holds at least so much, as IoDriver::SpliceOut.
+  virtual ssize_t SpliceOut(const Pipe&, size_t) { return -EINVAL; }
+
+  // After a read that returned less than asked for: it found nothing more, the
+  // next one may wait for ReadWait() at once.
   virtual bool ShortReadDrains() const { return false; }
 
   // Ends our direction (TLS: close_notify, then FIN). 0, -EAGAIN: call again
@@ -48,6 +64,14 @@ class Stream {
   // Closing the socket, once all input has been read, ends our direction just
   // as ShutdownWrite does.
   virtual bool CloseIsShutdown() const { return false; }
+
+  // The link is over and relaying begins, on the home worker: `counters` are
+  // that worker's and outlive the stream. Returns the stream to go on with in
+  // place of this one, or null when this one goes on. `socket` is the one at
+  // the bottom. At most once.
+  virtual std::unique_ptr<Stream> BeginRelaying(Socket*, WorkerCounters*) {
+    return nullptr;
+  }
 
   // What the socket must be for, after Read or Write returned -EAGAIN.
   virtual Ready ReadWait() const { return Ready::kReadable; }

@@ -14,6 +14,7 @@
 #include "gateway/base/check.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/limits.h"
+#include "gateway/io/tls_socket.h"
 
 namespace spicegate {
 namespace {
@@ -244,6 +245,51 @@ ssize_t UringDriver::SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) {
   return Splice(pipe.read_fd, fd, max_bytes);
 }
 
+int UringDriver::StartTls(int fd) { return StartTlsOn(fd); }
+
+int UringDriver::SetTlsKey(int fd, TlsDirection direction,
+                           std::span<const uint8_t> key) {
+  return SetTlsKeyOn(fd, direction, key);
+}
+
+ssize_t UringDriver::RecvTlsRecord(int fd, std::span<uint8_t> out,
+                                   uint8_t* type) {
+  return RecvTlsRecordFrom(fd, out, type);
+}
+
+ssize_t UringDriver::SendTlsRecord(int fd, uint8_t type,
+                                   std::span<const uint8_t> in) {
+  return SendTlsRecordTo(fd, type, in);
+}
+
+int64_t UringDriver::TcpBytesTaken(int fd) { return TcpBytesTakenBy(fd); }
+
+int64_t UringDriver::NextTlsRecord(int fd, size_t key_len) {
+  return NextTlsRecordOf(fd, key_len);
+}
+
+int UringDriver::ReadableWhenMore(int fd) {
+  const int error = ReadableWhenMoreOn(fd);
+  if (error == 0) {
+    low_water_raised_.push_back(fd);
+  }
+  return error;
+}
+
+// A poll that is armed by now is woken by whole records alone. Were the mark
+// left raised, and TLS took the part out of the socket's queue because memory
+// is short, then nothing would wake it.
+void UringDriver::LowerMarks() {
+  if (low_water_raised_.empty()) {
+    return;
+  }
+  io_uring_submit(&ring_);
+  for (const int fd : low_water_raised_) {
+    ReadableAsUsualOn(fd);  // harmless where it is another socket by now
+  }
+  low_water_raised_.clear();
+}
+
 void UringDriver::Close(int fd, bool reset) {
   if (reset) {
     const linger abort_now{1, 0};
@@ -253,6 +299,7 @@ void UringDriver::Close(int fd, bool reset) {
 }
 
 void UringDriver::Enter(int64_t timeout_ms) {
+  LowerMarks();
   io_uring_cqe* cqe = nullptr;
   if (timeout_ms == 0) {
     // GETEVENTS even without waiting: with DEFER_TASKRUN completions stay

@@ -51,6 +51,16 @@ class UringDriver final : public IoDriver {
   ssize_t SpliceOut(const Pipe& pipe, int fd, size_t max_bytes) override;
   void Close(int fd, bool reset) override;
 
+  int StartTls(int fd) override;
+  int SetTlsKey(int fd, TlsDirection direction,
+                std::span<const uint8_t> key) override;
+  ssize_t RecvTlsRecord(int fd, std::span<uint8_t> out, uint8_t* type) override;
+  ssize_t SendTlsRecord(int fd, uint8_t type,
+                        std::span<const uint8_t> in) override;
+  int64_t TcpBytesTaken(int fd) override;
+  int64_t NextTlsRecord(int fd, size_t key_len) override;
+  int ReadableWhenMore(int fd) override;
+
   void Wait(int64_t timeout_ms) override;
   bool Spin(int64_t spin_us) override;
   unsigned Dispatch() override;
@@ -79,6 +89,7 @@ class UringDriver final : public IoDriver {
   OpId Start(io_uring_sqe* sqe, OpHandler* handler, uint32_t tag);
   void ArmWake();
   void Enter(int64_t timeout_ms);
+  void LowerMarks();
   void Collect();
   // Something is to be collected, or will be once the kernel is entered.
   bool HasWork() const;
@@ -95,6 +106,8 @@ class UringDriver final : public IoDriver {
   std::deque<sockaddr_storage> addresses_;
   std::vector<uint32_t> free_ops_;
   std::vector<Completion> completions_;
+  // Sockets that call nothing readable until their polls are submitted.
+  std::vector<int> low_water_raised_;
   size_t ops_in_flight_ = 0;
   int64_t now_ms_ = 0;
   int64_t stale_completions_ = 0;

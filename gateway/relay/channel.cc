@@ -30,6 +30,26 @@ void EndLeg(Leg* leg, Socket::End end, bool all_read) {
   leg->Release(end);
 }
 
+// Why a channel ends when a leg fails with `error`.
+CloseReason FailureReason(bool client_failed, int error) {
+  switch (error) {
+    case kTlsBadRecord:
+      return client_failed ? CloseReason::kClientTlsRecord
+                           : CloseReason::kServerTlsRecord;
+    case kTlsPeerAlert:
+      return client_failed ? CloseReason::kClientTlsAlert
+                           : CloseReason::kServerTlsAlert;
+    case kTlsRekeyed:
+      return client_failed ? CloseReason::kClientTlsRekey
+                           : CloseReason::kServerTlsRekey;
+    case kTlsKeyUsedUp:
+      return CloseReason::kTlsKeyLimit;
+    default:
+      return client_failed ? CloseReason::kClientReset
+                           : CloseReason::kServerReset;
+  }
+}
+
 }  // namespace
 
 Urgency UrgencyOf(proto::ChannelType type) {
@@ -215,13 +235,18 @@ void Channel::OnPumpFinished(Pump* pump) {
   }
 }
 
-void Channel::OnPumpFailed(Pump* pump, bool source, int) {
+void Channel::OnPumpFailed(Pump* pump, bool source, int error) {
   const bool client_failed = (pump == &to_server_) == source;
   if (!client_failed && first_message_ == FirstMessage::kAwaited) {
     first_message_ = FirstMessage::kNeverComes;
   }
-  End(client_failed ? CloseReason::kClientReset : CloseReason::kServerReset,
-      Socket::End::kReset, Socket::End::kReset);
+  const CloseReason reason = FailureReason(client_failed, error);
+  const bool reset = reason == CloseReason::kClientReset ||
+                     reason == CloseReason::kServerReset;
+  // Where TLS failed the sockets are sound, and what we said last (an alert)
+  // should arrive.
+  const Socket::End end = reset ? Socket::End::kReset : Socket::End::kFin;
+  End(reason, end, end);
 }
 
 void Channel::OnPumpReady(Pump* pump) {

@@ -68,8 +68,7 @@ Pump::Next Pump::Write() {
 }
 
 Pump::Next Pump::SpliceOut() {
-  const ssize_t n = to()->socket->driver()->SpliceOut(
-      pipe_->pipe, to()->stream->SpliceFd(), pipe_->bytes);
+  const ssize_t n = to()->stream->SpliceOut(pipe_->pipe, pipe_->bytes);
   if (n <= 0) {
     return IsTransient(n) ? WaitFor(to(), Ready::kWritable)
                           : Fail(/*source=*/false, static_cast<int>(n));
@@ -120,8 +119,8 @@ bool Pump::PreparePipe() {
 }
 
 Pump::Next Pump::SpliceIn() {
-  const ssize_t n = from()->socket->driver()->SpliceIn(
-      from()->stream->SpliceFd(), pipe_->pipe, pipe_->pipe.capacity_bytes);
+  const ssize_t n =
+      from()->stream->SpliceIn(pipe_->pipe, pipe_->pipe.capacity_bytes);
   if (n == -EINVAL) {
     cannot_splice_ = true;  // not this kind of socket, or not this kernel
     splicing_ = false;
@@ -174,7 +173,7 @@ void Pump::ChooseWay(size_t num_read) {
   }
   streak_ = 0;
   splicing_ = !splicing_ && context().pipes != nullptr && !cannot_splice_ &&
-              from()->stream->SpliceFd() >= 0 && to()->stream->SpliceFd() >= 0;
+              from()->stream->CanSpliceIn() && to()->stream->CanSpliceOut();
 }
 
 void Pump::Count(size_t num_written, Counter* way) {

@@ -123,19 +123,16 @@ Task<ServerLink::Failure> ServerLink::ConnectTo(SocketAddress address,
 }
 
 Task<ServerLink::Failure> ServerLink::Secure() {
-  auto stream = TlsStream::Client(target_.tls, std::move(leg_.stream));
+  auto stream =
+      TlsStream::Client(target_.tls, std::move(leg_.stream), context_.offload);
   if (stream == nullptr) {
     co_return CloseReason::kInternal;
   }
   TlsStream* tls = stream.get();
   leg_.stream = std::move(stream);
   const int error = co_await CompleteHandshake(tls, leg_.socket.get());
+  CountHandshake(*tls, error, TlsLeg::kServer, context_.counters);
   if (error == 0) {
-    context_.counters
-        ->tls_connections[static_cast<size_t>(TlsLeg::kServer)]
-                         [static_cast<size_t>(tls->version())]
-                         [static_cast<size_t>(tls->suite())]
-        .Add(1);
     co_return std::nullopt;
   }
   if (error == -ETIMEDOUT || error == -ECANCELED) {

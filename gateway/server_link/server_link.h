@@ -25,6 +25,7 @@
 #include "gateway/io/leg.h"
 #include "gateway/server_link/name_lookup.h"
 #include "gateway/tls/client_context.h"
+#include "gateway/tls/kernel_tls.h"
 #include "proto/caps.h"
 #include "proto/channel.h"
 #include "proto/link.h"
@@ -52,6 +53,7 @@ struct ServerLinkContext {
   NameLookup* names = nullptr;
   WorkerCounters* counters = nullptr;
   const Limits* limits = nullptr;
+  const OffloadPolicy* offload = nullptr;  // null: TLS stays in user space
 };
 
 class ServerLink {

@@ -6,12 +6,14 @@
 namespace spicegate {
 
 absl::StatusOr<std::shared_ptr<const TargetTable>> TargetTable::Build(
-    std::shared_ptr<const ConsoleTable> consoles) {
+    std::shared_ptr<const ConsoleTable> consoles, const TargetTable* previous) {
   auto table = std::shared_ptr<TargetTable>(new TargetTable());
   for (const Console& console : consoles->consoles()) {
     ConsoleTarget target;
     target.console = FindConsole(consoles, console.name);
-    if (console.tls_port != 0) {
+    if (const ConsoleTarget* same = SameServer(previous, console)) {
+      target.tls = same->tls;
+    } else if (console.tls_port != 0) {
       auto tls = ClientTlsContext::Create(console.ca_pem, console.host_subject,
                                           console.host);
       if (!tls.ok()) {
@@ -23,6 +25,22 @@ absl::StatusOr<std::shared_ptr<const TargetTable>> TargetTable::Build(
     table->targets_.emplace(console.name, std::move(target));
   }
   return std::shared_ptr<const TargetTable>(std::move(table));
+}
+
+const ConsoleTarget* TargetTable::SameServer(const TargetTable* table,
+                                             const Console& console) {
+  if (table == nullptr) {
+    return nullptr;
+  }
+  const auto found = table->targets_.find(console.name);
+  if (found == table->targets_.end()) {
+    return nullptr;
+  }
+  const Console& old = *found->second.console;
+  const bool same =
+      old.host == console.host && old.tls_port == console.tls_port &&
+      old.ca_pem == console.ca_pem && old.host_subject == console.host_subject;
+  return same ? &found->second : nullptr;
 }
 
 std::optional<ConsoleTarget> TargetTable::Find(

@@ -19,13 +19,20 @@ namespace spicegate {
 class TargetTable {
  public:
   // The error names the console and what is wrong with its CA or host_subject.
+  // From `previous`, which may be null, comes what has not changed: with it the
+  // TLS sessions that it remembers.
   static absl::StatusOr<std::shared_ptr<const TargetTable>> Build(
-      std::shared_ptr<const ConsoleTable> consoles);
+      std::shared_ptr<const ConsoleTable> consoles,
+      const TargetTable* previous = nullptr);
 
   std::optional<ConsoleTarget> Find(const std::string& console) const;
 
  private:
   TargetTable() = default;
+
+  // What `table` has for the same server, CA and subject.
+  static const ConsoleTarget* SameServer(const TargetTable* table,
+                                         const Console& console);
 
   absl::flat_hash_map<std::string, ConsoleTarget> targets_;
 };

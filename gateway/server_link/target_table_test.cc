@@ -46,6 +46,34 @@ TEST(TargetTableTest, OnlyConsolesWithATlsPortHaveTls) {
   EXPECT_FALSE((*table)->Find("other").has_value());
 }
 
+TEST(TargetTableTest, WhatDidNotChangeKeepsItsTlsSessions) {
+  const Console console = TlsConsole();
+  const auto first = Build({console});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto again = [&first](const Console& changed) {
+    const auto table = TargetTable::Build(
+        std::make_shared<const ConsoleTable>(std::vector<Console>{changed}),
+        first->get());
+    EXPECT_TRUE(table.ok()) << table.status();
+    return (*table)->Find("tls")->tls == (*first)->Find("tls")->tls;
+  };
+  EXPECT_TRUE(again(console));
+  Console other = console;
+  other.ticket = "new";
+  EXPECT_TRUE(again(other));
+  other.host = "elsewhere.example.org";
+  EXPECT_FALSE(again(other));
+  other = console;
+  other.ca_pem = TlsConsole().ca_pem;  // another key
+  EXPECT_FALSE(again(other));
+  other = console;
+  other.host_subject = "CN=vm";
+  EXPECT_FALSE(again(other));
+  other = console;
+  other.tls_port = 5902;
+  EXPECT_FALSE(again(other));
+}
+
 TEST(TargetTableTest, ABadSubjectNamesItsConsole) {
   Console console = TlsConsole();
   console.host_subject = "no such thing";

@@ -83,6 +83,8 @@ Handle SessionRegistry::FindSession(const TicketDigest& ticket,
 void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
                                  proto::HeaderKind header_kind, Leg client,
                                  Leg server, size_t bytes_sent) {
+  client.BeginRelaying(relay_.pumps.counters);
+  server.BeginRelaying(relay_.pumps.counters);
   const Handle handle = channels_.Emplace(
       &relay_, static_cast<ChannelOwner*>(this), key, header_kind,
       std::move(client), std::move(server), bytes_sent);

@@ -2,6 +2,7 @@
 #include "gateway/tls/boring.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/is_boringssl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -18,7 +19,17 @@ void BoringFree::operator()(ssl_ctx_st* context) const {
 
 void BoringFree::operator()(ssl_st* ssl) const { SSL_free(ssl); }
 
+void BoringFree::operator()(ssl_session_st* session) const {
+  SSL_SESSION_free(session);
+}
+
 void BoringFree::operator()(X509_name_st* name) const { X509_NAME_free(name); }
+
+void BoringFree::operator()(x509_st* certificate) const {
+  X509_free(certificate);
+}
+
+void BoringFree::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
 SslContextPtr NewSslContext(TlsVersion min_version) {
   SslContextPtr context(SSL_CTX_new(TLS_method()));

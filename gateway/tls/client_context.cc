@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "gateway/base/limits.h"
 #include "gateway/tls/pem.h"
 
 namespace spicegate {
@@ -25,6 +26,13 @@ absl::Status TrustOnly(SSL_CTX* ctx, const std::string& ca_pem) {
     }
   }
   return absl::OkStatus();
+}
+
+// Where an SSL_CTX keeps its ClientTlsContext.
+int SelfIndex() {
+  static const int index =
+      SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
 }
 
 }  // namespace
@@ -63,8 +71,38 @@ ClientTlsContext::ClientTlsContext(SslContextPtr ssl_context,
       subject_(std::move(subject)),
       host_(host),
       server_name_(host_.is_address() ? "" : host_.text()) {
-  SSL_CTX_set_verify(ssl_context_.get(), SSL_VERIFY_PEER, nullptr);
-  SSL_CTX_set_cert_verify_callback(ssl_context_.get(), VerifyPeer, this);
+  SSL_CTX* const ctx = ssl_context_.get();
+  SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_cert_verify_callback(ctx, VerifyPeer, this);
+  SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(
+      ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_set_ex_data(ctx, SelfIndex(), this);
+  SSL_CTX_set_timeout(ctx, kServerSessionLifeS);
+  SSL_CTX_set_session_psk_dhe_timeout(ctx, kServerSessionLifeS);
+  SSL_CTX_sess_set_new_cb(ctx, KeepSession);
+}
+
+void ClientTlsContext::OfferSession(ssl_st* ssl) const {
+  const std::lock_guard<std::mutex> lock(session_mutex_);
+  // One that has run out is not offered.
+  if (session_ != nullptr) {
+    SSL_set_session(ssl, session_.get());
+  }
+}
+
+int ClientTlsContext::KeepSession(ssl_st* ssl, ssl_session_st* session) {
+  const auto* self = static_cast<const ClientTlsContext*>(
+      SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), SelfIndex()));
+  // Only what a certificate was seen for: a chain of resumed sessions would
+  // outlast any change of it.
+  if (SSL_session_reused(ssl) != 0) {
+    return 0;
+  }
+  SslSessionPtr kept(session);  // ours, as the result says
+  const std::lock_guard<std::mutex> lock(self->session_mutex_);
+  self->session_.swap(kept);
+  return 1;
 }
 
 TlsFailure ClientTlsContext::CheckIdentity(const x509_st* certificate) const {

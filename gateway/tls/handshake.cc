@@ -18,6 +18,18 @@ Task<int> CompleteHandshake(TlsStream* stream, Socket* socket) {
   }
 }
 
+void CountHandshake(const TlsStream& stream, int error, TlsLeg leg,
+                    WorkerCounters* counters) {
+  TlsHandshakeOutcome outcome = TlsHandshakeOutcome::kFailed;
+  if (error == 0) {
+    outcome = stream.resumed() ? TlsHandshakeOutcome::kResumed
+                               : TlsHandshakeOutcome::kFull;
+  }
+  counters
+      ->tls_handshakes[static_cast<size_t>(leg)][static_cast<size_t>(outcome)]
+      .Add(1);
+}
+
 CloseReason ServerTlsReason(TlsFailure failure) {
   switch (failure) {
     case TlsFailure::kChain:

@@ -14,6 +14,10 @@ namespace spicegate {
 // socket was interrupted with. Both must outlive the task.
 Task<int> CompleteHandshake(TlsStream* stream, Socket* socket);
 
+// Counts a handshake that ended with `error`, or 0.
+void CountHandshake(const TlsStream& stream, int error, TlsLeg leg,
+                    WorkerCounters* counters);
+
 // The close reason of a hypervisor's leg whose handshake failed so.
 CloseReason ServerTlsReason(TlsFailure failure);
 

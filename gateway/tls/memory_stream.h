@@ -69,6 +69,8 @@ class MemoryStream final : public Stream {
     return static_cast<ssize_t>(n);
   }
 
+  bool ShortReadDrains() const override { return !unkind_; }
+
   int ShutdownWrite() override {
     out_->ended = true;
     return 0;

@@ -172,6 +172,14 @@ size_t CountDots(std::string_view name) {
   return static_cast<size_t>(std::count(name.begin(), name.end(), '.'));
 }
 
+// The subject alternative names; null, with -1 in *found when there are none.
+NamesPtr SansOf(const x509_st* certificate, int* found) {
+  NamesPtr names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, found, nullptr)));
+  ERR_clear_error();
+  return names;
+}
+
 bool CommonNameMatches(const x509_st* certificate, std::string_view host) {
   const X509_NAME* subject = X509_get_subject_name(certificate);
   int at = -1;
@@ -245,9 +253,7 @@ PeerHost::PeerHost(std::string_view host) : text_(host) {
 
 bool PeerHost::Matches(const x509_st* certificate) const {
   int found = 0;
-  const NamesPtr names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, nullptr)));
-  ERR_clear_error();
+  const NamesPtr names = SansOf(certificate, &found);
   if (names == nullptr && found != -1) {
     return false;  // repeated, or it does not parse
   }
@@ -269,6 +275,31 @@ bool PeerHost::Matches(const x509_st* certificate) const {
 bool PeerHost::IsAddress(std::string_view bytes) const {
   return is_address() && bytes.size() == address_len_ &&
          std::memcmp(bytes.data(), address_.data(), address_len_) == 0;
+}
+
+std::vector<std::string> DnsNamesOf(const x509_st* certificate) {
+  std::vector<std::string> all;
+  int found = 0;
+  const NamesPtr names = SansOf(certificate, &found);
+  for (size_t i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) {
+      std::string& added = all.emplace_back(BytesOf(name->d.dNSName));
+      std::transform(added.begin(), added.end(), added.begin(), Lower);
+    }
+  }
+  return all;
+}
+
+bool HasAddressName(const x509_st* certificate) {
+  int found = 0;
+  const NamesPtr names = SansOf(certificate, &found);
+  for (size_t i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    if (sk_GENERAL_NAME_value(names.get(), i)->type == GEN_IPADD) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool HostNameMatches(std::string_view pattern, std::string_view host) {

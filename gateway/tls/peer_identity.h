@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "gateway/tls/boring.h"
@@ -67,6 +68,13 @@ class PeerHost {
   std::array<uint8_t, 16> address_{};  // network order
   size_t address_len_ = 0;             // 0: a name, 4: IPv4, 16: IPv6
 };
+
+// Every dNSName of the certificate's SAN, in lower case, in order. Empty when
+// it has none or the extension does not parse.
+std::vector<std::string> DnsNamesOf(const x509_st* certificate);
+
+// Whether its SAN has an iPAddress.
+bool HasAddressName(const x509_st* certificate);
 
 // Whether the certificate's name `pattern` stands for `host`. Linear in the
 // product of the lengths, whatever the number of stars.

@@ -36,6 +36,17 @@ bool StoppedAtEnd() {
          ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
+std::optional<int64_t> UnixSOf(const ASN1_TIME* time) {
+  const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));
+  int days = 0;
+  int seconds = 0;
+  if (epoch == nullptr || !ASN1_TIME_diff(&days, &seconds, epoch.get(), time)) {
+    ERR_clear_error();
+    return std::nullopt;
+  }
+  return int64_t{days} * 86'400 + seconds;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<bssl::UniquePtr<X509>>> ParseCertificates(
@@ -94,16 +105,12 @@ std::string PrivateKeyToPem(EVP_PKEY* key) {
   return BioText(bio.get());
 }
 
+std::optional<int64_t> NotBeforeUnixS(const X509* certificate) {
+  return UnixSOf(X509_get0_notBefore(certificate));
+}
+
 std::optional<int64_t> NotAfterUnixS(const X509* certificate) {
-  const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));
-  int days = 0;
-  int seconds = 0;
-  if (epoch == nullptr || !ASN1_TIME_diff(&days, &seconds, epoch.get(),
-                                          X509_get0_notAfter(certificate))) {
-    ERR_clear_error();
-    return std::nullopt;
-  }
-  return int64_t{days} * 86'400 + seconds;
+  return UnixSOf(X509_get0_notAfter(certificate));
 }
 
 bool IsSelfSigned(X509* certificate) {

@@ -31,7 +31,9 @@ absl::StatusOr<bssl::UniquePtr<EVP_PKEY>> ParsePrivateKey(
 std::string CertificateToPem(X509* certificate);
 std::string PrivateKeyToPem(EVP_PKEY* key);
 
-// Expiry in seconds since 1970; nothing when the field cannot be read.
+// Begin and expiry in seconds since 1970; nothing when the field cannot be
+// read.
+std::optional<int64_t> NotBeforeUnixS(const X509* certificate);
 std::optional<int64_t> NotAfterUnixS(const X509* certificate);
 
 // Whether the certificate is signed with its own key.

@@ -17,10 +17,17 @@
 namespace spicegate {
 namespace {
 
-bssl::UniquePtr<EVP_PKEY> MakeKey(int rsa_bits) {
+int CurveOf(int bits) {
+  return bits == 256   ? NID_X9_62_prime256v1
+         : bits == 384 ? NID_secp384r1
+                       : NID_secp521r1;
+}
+
+bssl::UniquePtr<EVP_PKEY> MakeKey(const TestCertificateSpec& spec) {
   bssl::UniquePtr<EVP_PKEY> key(EVP_PKEY_new());
-  if (rsa_bits == 0) {
-    bssl::UniquePtr<EC_KEY> ec(EC_KEY_new_by_curve_name(NID_X9_62_prime256v1));
+  if (spec.rsa_bits == 0) {
+    bssl::UniquePtr<EC_KEY> ec(
+        EC_KEY_new_by_curve_name(CurveOf(spec.ecdsa_bits)));
     CHECK(EC_KEY_generate_key(ec.get()));
     CHECK(EVP_PKEY_set1_EC_KEY(key.get(), ec.get()));
     return key;
@@ -28,7 +35,7 @@ bssl::UniquePtr<EVP_PKEY> MakeKey(int rsa_bits) {
   bssl::UniquePtr<BIGNUM> exponent(BN_new());
   bssl::UniquePtr<RSA> rsa(RSA_new());
   CHECK(BN_set_word(exponent.get(), RSA_F4));
-  CHECK(RSA_generate_key_ex(rsa.get(), rsa_bits, exponent.get(), nullptr));
+  CHECK(RSA_generate_key_ex(rsa.get(), spec.rsa_bits, exponent.get(), nullptr));
   CHECK(EVP_PKEY_set1_RSA(key.get(), rsa.get()));
   return key;
 }
@@ -66,11 +73,11 @@ std::string TestCertificate::key_pem() const {
 
 TestCertificate MakeTestCertificate(const TestCertificateSpec& spec,
                                     const TestCertificate* issuer) {
-  TestCertificate made{bssl::UniquePtr<X509>(X509_new()),
-                       MakeKey(spec.rsa_bits)};
+  TestCertificate made{bssl::UniquePtr<X509>(X509_new()), MakeKey(spec)};
   X509* const x509 = made.x509.get();
   const std::time_t now = std::time(nullptr);
-  const bssl::UniquePtr<ASN1_TIME> from(ASN1_TIME_set(nullptr, now - 86'400));
+  const bssl::UniquePtr<ASN1_TIME> from(
+      ASN1_TIME_set(nullptr, now + spec.valid_in_s));
   const bssl::UniquePtr<ASN1_TIME> to(
       ASN1_TIME_set(nullptr, now + spec.valid_for_s));
   const bssl::UniquePtr<X509_NAME> name = MakeName(spec);
@@ -86,6 +93,9 @@ TestCertificate MakeTestCertificate(const TestCertificateSpec& spec,
                spec.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
   if (!spec.sans.empty()) {
     AddExtension(x509, NID_subject_alt_name, spec.sans);
+  }
+  if (!spec.extended_usage.empty()) {
+    AddExtension(x509, NID_ext_key_usage, spec.extended_usage);
   }
   CHECK(X509_sign(x509, issuer != nullptr ? issuer->key.get() : made.key.get(),
                   EVP_sha256()));

@@ -19,8 +19,11 @@ struct TestCertificateSpec {
   std::vector<std::pair<std::string, std::string>> subject = {{"CN", "test"}};
   std::string sans = {};  // as in "DNS:a.example,IP:127.0.0.1"; empty for none
   bool is_ca = false;
-  int rsa_bits = 0;  // 0: ECDSA P-256
+  int rsa_bits = 0;      // 0: ECDSA
+  int ecdsa_bits = 256;  // of the curve: 256, 384 or 521
   int64_t valid_for_s = 86'400;
+  int64_t valid_in_s = -86'400;     // begins so long from now
+  std::string extended_usage = {};  // as in "clientAuth"; empty for none
 };
 
 struct TestCertificate {

@@ -112,13 +112,34 @@ TEST_P(TlsRecords, ABrokenRecordIsAnErrorForGood) {
   ASSERT_EQ(c.client->Write(BytesOf("text")), 4);
   c.pair.to_server->bytes.back() ^= 1;
   Bytes buffer(10);
-  EXPECT_EQ(c.server->Read(buffer), -EPROTO);
-  EXPECT_EQ(c.server->Read(buffer), -EPROTO);
-  EXPECT_EQ(c.server->Write(buffer), -EPROTO);
+  EXPECT_EQ(c.server->Read(buffer), kTlsBadRecord);
+  EXPECT_EQ(c.server->Read(buffer), kTlsBadRecord);
+  EXPECT_EQ(c.server->Write(buffer), kTlsBadRecord);
   EXPECT_EQ(c.server->failure(), TlsFailure::kProtocol);
   EXPECT_FALSE(c.server->failure_detail().empty());
-  EXPECT_EQ(c.client->Read(buffer), -EPROTO) << "no alert";
+  EXPECT_EQ(c.client->Read(buffer), kTlsPeerAlert) << "no alert";
   EXPECT_EQ(c.client->failure_detail(), "SSLV3_ALERT_BAD_RECORD_MAC");
+}
+
+TEST_P(TlsRecords, WhatStandsBehindBytesIsNotWaitedFor) {
+  for (const bool broken : {true, false}) {
+    Connected c(GetParam());
+    ASSERT_EQ(c.client->Write(BytesOf("data")), 4);
+    if (broken) {
+      ASSERT_EQ(c.client->Write(BytesOf("forged")), 6);
+      c.pair.to_server->bytes.back() ^= 1;
+    } else {
+      ASSERT_EQ(c.client->ShutdownWrite(), 0);
+      c.pair.to_server->ended = false;  // close_notify alone
+    }
+    Bytes buffer(100);
+    ASSERT_EQ(c.server->Read(buffer), 4);
+    EXPECT_FALSE(c.server->ShortReadDrains());
+    EXPECT_EQ(c.server->Read(buffer), broken ? kTlsBadRecord : 0);
+    if (broken) {
+      EXPECT_EQ(c.client->Read(buffer), kTlsPeerAlert) << "the alert is lost";
+    }
+  }
 }
 
 // ---- Bounds.
@@ -173,15 +194,15 @@ TEST_P(TlsRecords, CloseNotifyWaitsForRoom) {
 
 TEST_P(TlsRecords, BuffersGoWhenIdle) {
   Connected c(GetParam());
-  Bytes buffer(10);
+  Bytes buffer(3);
   ASSERT_EQ(c.server->Read(buffer), -EAGAIN);
-  EXPECT_FALSE(TlsStreamTestPeer::HoldsReadAhead(c.server));
+  EXPECT_FALSE(TlsStreamTestPeer::HoldsCiphertext(c.server));
   ASSERT_EQ(c.client->Write(BytesOf("one")), 3);
   ASSERT_EQ(c.client->Write(BytesOf("two")), 3);
   ASSERT_EQ(c.server->Read(buffer), 3);
-  EXPECT_TRUE(TlsStreamTestPeer::HoldsReadAhead(c.server));
+  EXPECT_TRUE(TlsStreamTestPeer::HoldsCiphertext(c.server));
   ASSERT_EQ(c.server->Read(buffer), 3);
-  EXPECT_FALSE(TlsStreamTestPeer::HoldsReadAhead(c.server));
+  EXPECT_FALSE(TlsStreamTestPeer::HoldsCiphertext(c.server));
 }
 
 TEST_P(TlsRecords, SmallReadsTakeARecordInPieces) {
@@ -268,9 +289,9 @@ TEST(TlsRecords12, AClientThatRenegotiatesIsRefused) {
                                             true, {1, 0, 0, 0});
   c.pair.to_server->bytes.assign(record.begin(), record.end());
   Bytes buffer(10);
-  EXPECT_EQ(c.server->Read(buffer), -EPROTO);
+  EXPECT_EQ(c.server->Read(buffer), kTlsBadRecord);
   EXPECT_EQ(c.server->failure_detail(), "NO_RENEGOTIATION");
-  EXPECT_EQ(c.client->Read(buffer), -EPROTO);
+  EXPECT_EQ(c.client->Read(buffer), kTlsPeerAlert);
   EXPECT_EQ(c.client->failure_detail(), "TLSV1_ALERT_NO_RENEGOTIATION");
 }
 
@@ -280,9 +301,9 @@ TEST(TlsRecords12, AServerThatRenegotiatesIsRefused) {
       TlsStreamTestPeer::Ssl(c.server), false, {0, 0, 0, 0});
   c.pair.to_client->bytes.assign(hello_request.begin(), hello_request.end());
   Bytes buffer(10);
-  EXPECT_EQ(c.client->Read(buffer), -EPROTO);
+  EXPECT_EQ(c.client->Read(buffer), kTlsBadRecord);
   EXPECT_EQ(c.client->failure_detail(), "NO_RENEGOTIATION");
-  EXPECT_EQ(c.server->Read(buffer), -EPROTO);
+  EXPECT_EQ(c.server->Read(buffer), kTlsPeerAlert);
 }
 
 }  // namespace

@@ -3,36 +3,77 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/nid.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "gateway/base/check.h"
+#include "gateway/tls/tls_scratch.h"
 
 namespace spicegate {
 namespace {
 
 constexpr size_t kMaxPlaintextBytes = SSL3_RT_MAX_PLAIN_LENGTH;
 
+// So much is read for a batch of plaintext: what it has grown by in records.
+constexpr size_t kRecordsOverheadBytes = 512;
+
 int ClampLen(size_t len) {
   return static_cast<int>(std::min(len, kMaxPlaintextBytes));
 }
 
-// BoringSSL flushes after each flight; the lower stream holds nothing back.
+// BoringSSL flushes after each flight; we do when it returns.
 long BioCtrl(BIO*, int command, long, void*) {  // NOLINT: their type
   return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
+// Whether BoringSSL's last error is an alert of the peer's.
+bool IsPeersAlert() {
+  return ERR_GET_REASON(ERR_peek_error()) >= SSL_AD_REASON_OFFSET;
+}
+
 }  // namespace
 
+// ---- One call.
+
+class TlsStream::Call {
+ public:
+  // `out_bytes`: as much as can be made of what is read.
+  Call(TlsStream* stream, size_t out_bytes) : stream_(stream) {
+    TlsScratch& scratch = TlsScratch::OfThread();
+    const std::vector<uint8_t>& unread = stream->unread_;
+    std::copy(unread.begin(), unread.end(), scratch.input.begin());
+    scratch.input_begin = 0;
+    scratch.input_end = unread.size();
+    scratch.output_len = 0;
+    scratch.read_limit =
+        std::min(out_bytes + kRecordsOverheadBytes, scratch.input.size());
+    ERR_clear_error();
+  }
+  ~Call() {
+    const std::span<const uint8_t> rest = TlsScratch::OfThread().unread();
+    if (!rest.empty() || !stream_->unread_.empty()) {
+      stream_->unread_ = std::vector<uint8_t>(rest.begin(), rest.end());
+    }
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+ private:
+  TlsStream* const stream_;
+};
+
+// ---- Making one.
+
 std::unique_ptr<TlsStream> TlsStream::Server(
-    std::shared_ptr<const ServerTlsContext> context, StreamPtr lower) {
-  std::unique_ptr<TlsStream> stream(
-      new TlsStream(context->ssl_context(), std::move(lower)));
+    std::shared_ptr<const ServerTlsContext> context, StreamPtr lower,
+    const OffloadPolicy* policy) {
+  std::unique_ptr<TlsStream> stream(new TlsStream(
+      context->ssl_context(), std::move(lower), TlsLeg::kClient, policy));
   stream->server_context_ = std::move(context);
   if (!stream->AttachBio()) {
     return nullptr;
@@ -42,9 +83,10 @@ std::unique_ptr<TlsStream> TlsStream::Server(
 }
 
 std::unique_ptr<TlsStream> TlsStream::Client(
-    std::shared_ptr<const ClientTlsContext> context, StreamPtr lower) {
-  std::unique_ptr<TlsStream> stream(
-      new TlsStream(context->ssl_context(), std::move(lower)));
+    std::shared_ptr<const ClientTlsContext> context, StreamPtr lower,
+    const OffloadPolicy* policy) {
+  std::unique_ptr<TlsStream> stream(new TlsStream(
+      context->ssl_context(), std::move(lower), TlsLeg::kServer, policy));
   stream->client_context_ = std::move(context);
   if (!stream->AttachBio()) {
     return nullptr;
@@ -52,6 +94,7 @@ std::unique_ptr<TlsStream> TlsStream::Client(
   SSL* const ssl = stream->ssl_.get();
   SSL_set_connect_state(ssl);
   SSL_set_app_data(ssl, &stream->verdict_);
+  stream->client_context_->OfferSession(ssl);
   const std::string& name = stream->client_context_->server_name();
   if (!name.empty() && SSL_set_tlsext_host_name(ssl, name.c_str()) != 1) {
     return nullptr;
@@ -59,8 +102,13 @@ std::unique_ptr<TlsStream> TlsStream::Client(
   return stream;
 }
 
-TlsStream::TlsStream(ssl_ctx_st* context, StreamPtr lower)
-    : lower_(std::move(lower)), ssl_(SSL_new(context)) {}
+TlsStream::TlsStream(ssl_ctx_st* context, StreamPtr lower, TlsLeg leg,
+                     const OffloadPolicy* policy)
+    : lower_(std::move(lower)),
+      ssl_(SSL_new(context)),
+      policy_(policy),
+      leg_(leg),
+      exact_(policy != nullptr && policy->MayReceive(leg)) {}
 
 TlsStream::~TlsStream() = default;
 
@@ -86,6 +134,8 @@ bool TlsStream::AttachBio() {
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
+  // An idle stream has no use for what only handshakes need.
+  SSL_set_shed_handshake_config(ssl_.get(), 1);
   return true;
 }
 
@@ -100,56 +150,90 @@ int TlsStream::BioRead(bio_st* bio, char* out, int len) {
   return n >= 0 ? static_cast<int>(n) : -1;
 }
 
+// Takes everything: how much a caller may have under way is Write's business.
 int TlsStream::BioWrite(bio_st* bio, const char* in, int len) {
   auto* const self = static_cast<TlsStream*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
-  const ssize_t n = self->lower_->Write(
-      {reinterpret_cast<const uint8_t*>(in), static_cast<size_t>(len)});
-  if (n > 0) {
-    return static_cast<int>(n);
+  if (self->Offloaded(OffloadDirections::kSend)) {
+    return len;  // the kernel has the key: a record of BoringSSL's is void
   }
-  if (n == -EAGAIN) {
-    BIO_set_retry_write(bio);
-  } else {
-    self->lower_error_ = static_cast<int>(n);
+  TlsScratch& scratch = TlsScratch::OfThread();
+  const size_t n = static_cast<size_t>(len);
+  std::vector<uint8_t>& unsent = self->unsent_;
+  if (unsent.empty() && n <= scratch.output.size() - scratch.output_len) {
+    std::memcpy(scratch.output.data() + scratch.output_len, in, n);
+    scratch.output_len += n;
+    return len;
   }
-  return -1;
+  const uint8_t* const output = scratch.output.data();
+  unsent.insert(unsent.end(), output, output + scratch.output_len);
+  scratch.output_len = 0;
+  unsent.insert(unsent.end(), in, in + n);
+  return len;
 }
 
 ssize_t TlsStream::ReadLower(std::span<uint8_t> out) {
-  if (read_ahead_end_ != read_ahead_begin_) {
-    return TakeReadAhead(out);
+  TlsScratch& scratch = TlsScratch::OfThread();
+  if (scratch.unread().empty()) {
+    if (lower_error_ != 0 || lower_eof_) {
+      return lower_error_;
+    }
+    const ssize_t n = exact_ ? lower_->Read(out) : FillInput();
+    if (n <= 0) {
+      lower_eof_ = n == 0;
+      lower_error_ = n == 0 || n == -EAGAIN ? 0 : static_cast<int>(n);
+      return n;
+    }
+    if (exact_) {
+      return n;
+    }
   }
-  if (lower_error_ != 0 || lower_eof_) {
-    return lower_error_;
-  }
-  const ssize_t n = handshake_done_ ? FillReadAhead() : lower_->Read(out);
-  if (n > 0) {
-    return handshake_done_ ? TakeReadAhead(out) : n;
-  }
-  if (n == 0) {
-    lower_eof_ = true;
-  } else if (n != -EAGAIN) {
-    lower_error_ = static_cast<int>(n);
-  }
-  return n;
-}
-
-ssize_t TlsStream::FillReadAhead() {
-  if (read_ahead_ == nullptr) {
-    read_ahead_ = std::make_unique_for_overwrite<uint8_t[]>(kReadAheadBytes);
-  }
-  const ssize_t n = lower_->Read({read_ahead_.get(), kReadAheadBytes});
-  read_ahead_begin_ = 0;
-  read_ahead_end_ = n > 0 ? static_cast<size_t>(n) : 0;
-  return n;
-}
-
-ssize_t TlsStream::TakeReadAhead(std::span<uint8_t> out) {
-  const size_t n = std::min(out.size(), read_ahead_end_ - read_ahead_begin_);
-  std::memcpy(out.data(), read_ahead_.get() + read_ahead_begin_, n);
-  read_ahead_begin_ += n;
+  const std::span<const uint8_t> unread = scratch.unread();
+  const size_t n = std::min(out.size(), unread.size());
+  std::memcpy(out.data(), unread.data(), n);
+  scratch.input_begin += n;
   return static_cast<ssize_t>(n);
+}
+
+ssize_t TlsStream::FillInput() {
+  TlsScratch& scratch = TlsScratch::OfThread();
+  const size_t limit = scratch.read_limit;
+  if (limit == 0) {
+    return -EAGAIN;
+  }
+  const ssize_t n = lower_->Read({scratch.input.data(), limit});
+  scratch.input_begin = 0;
+  scratch.input_end = n > 0 ? static_cast<size_t>(n) : 0;
+  lower_drained_ = n == -EAGAIN || (n > 0 && static_cast<size_t>(n) < limit &&
+                                    lower_->ShortReadDrains());
+  return n;
+}
+
+int TlsStream::Flush() {
+  TlsScratch& scratch = TlsScratch::OfThread();
+  std::span<const uint8_t> rest(scratch.output.data(),
+                                std::exchange(scratch.output_len, 0));
+  const bool held = !unsent_.empty();
+  if (held) {
+    rest = unsent_;
+  }
+  int error = lower_error_;
+  while (!rest.empty() && error == 0) {
+    const ssize_t n = lower_->Write(rest);
+    if (n >= 0) {
+      rest = rest.subspan(static_cast<size_t>(n));
+    } else {
+      error = static_cast<int>(n);
+    }
+  }
+  if (error != 0 && error != -EAGAIN) {
+    lower_error_ = error;
+    rest = {};
+  }
+  if (held || !rest.empty()) {
+    unsent_ = std::vector<uint8_t>(rest.begin(), rest.end());
+  }
+  return rest.empty() && error == -EAGAIN ? 0 : error;
 }
 
 // ---- Handshake.
@@ -158,32 +242,37 @@ int TlsStream::Handshake() {
   if (handshake_done_ || error_ != 0) {
     return error_;
   }
-  ERR_clear_error();
+  const Call call(this, kBatchBytes);
   const int result = SSL_do_handshake(ssl_.get());
-  if (result == 1) {
-    handshake_done_ = true;
-    return 0;
-  }
   const int ssl_error = SSL_get_error(ssl_.get(), result);
-  if (ssl_error == SSL_ERROR_WANT_READ) {
-    handshake_wait_ = Ready::kReadable;
-    return -EAGAIN;
+  if (result != 1 && ssl_error != SSL_ERROR_WANT_READ) {
+    return FailHandshake(ssl_error);
   }
-  if (ssl_error == SSL_ERROR_WANT_WRITE) {
+  const int flushed = Flush();
+  if (flushed == -EAGAIN) {
     handshake_wait_ = Ready::kWritable;
     return -EAGAIN;
   }
-  return FailHandshake(ssl_error);
+  if (flushed != 0) {
+    return FailHandshake(SSL_ERROR_SYSCALL);
+  }
+  handshake_wait_ = Ready::kReadable;
+  handshake_done_ = result == 1;
+  return handshake_done_ ? 0 : -EAGAIN;
 }
 
 int TlsStream::FailHandshake(int ssl_error) {
   if (verdict_.failure != TlsFailure::kNone) {
+    Flush();  // the alert about it
     return Die(-EKEYREJECTED);
   }
   // An error of TLS comes first: a lower error may be that of sending the
-  // alert about it. After the end nothing but the end can be wrong.
-  if (ssl_error == SSL_ERROR_SSL && !lower_eof_ && ERR_peek_error() != 0) {
+  // alert about it. After the end nothing but the end can be wrong. BoringSSL
+  // has no words for some errors, and calls them errors of the socket then.
+  const bool of_tls = ssl_error == SSL_ERROR_SSL && ERR_peek_error() != 0;
+  if (!lower_eof_ && (of_tls || lower_error_ == 0)) {
     verdict_ = {TlsFailure::kProtocol, TakeSslError()};
+    Flush();
     return Die(-EPROTO);
   }
   if (lower_error_ == 0) {
@@ -196,58 +285,81 @@ int TlsStream::FailHandshake(int ssl_error) {
 
 int TlsStream::Die(int error) {
   ERR_clear_error();
-  read_ahead_.reset();
-  read_ahead_begin_ = 0;
-  read_ahead_end_ = 0;
+  TlsScratch& scratch = TlsScratch::OfThread();
+  scratch.input_begin = scratch.input_end;
   error_ = error;
   return error;
 }
 
-TlsVersion TlsStream::version() const {
-  return SSL_version(ssl_.get()) == TLS1_3_VERSION ? TlsVersion::kTls13
-                                                   : TlsVersion::kTls12;
-}
-
-TlsSuite TlsStream::suite() const {
-  const SSL_CIPHER* const cipher = SSL_get_current_cipher(ssl_.get());
-  switch (cipher != nullptr ? SSL_CIPHER_get_cipher_nid(cipher) : NID_undef) {
-    case NID_aes_128_gcm:
-      return TlsSuite::kAes128Gcm;
-    case NID_aes_256_gcm:
-      return TlsSuite::kAes256Gcm;
-    case NID_chacha20_poly1305:
-      return TlsSuite::kChaCha20Poly1305;
-    default:
-      return TlsSuite::kOther;
-  }
-}
+bool TlsStream::resumed() const { return SSL_session_reused(ssl_.get()) != 0; }
 
 // ---- Records.
 
 ssize_t TlsStream::Read(std::span<uint8_t> out) {
   DCHECK(!out.empty());
+  if (!early_.empty()) {
+    return TakeEarly(out);
+  }
   if (error_ != 0 || !handshake_done_) {
     return error_ != 0 ? error_ : -ENOTCONN;
   }
   if (read_eof_) {
     return 0;
   }
-  ERR_clear_error();
-  const int n = SSL_read(ssl_.get(), out.data(), ClampLen(out.size()));
-  if (read_ahead_begin_ == read_ahead_end_) {
-    read_ahead_.reset();
+  if (!Offloaded(OffloadDirections::kReceive)) {
+    const Call call(this, out.size());
+    return ReadRecords(out);
   }
-  if (n > 0) {
-    return n;
+  const ssize_t n = kernel_->Read(out);
+  if (n == kTlsRekeyed) {
+    const Call call(this, 0);
+    SendCloseNotify();
   }
-  const int ssl_error = SSL_get_error(ssl_.get(), n);
-  if (ssl_error == SSL_ERROR_ZERO_RETURN || (lower_eof_ && !lower_error_)) {
-    truncated_ = ssl_error != SSL_ERROR_ZERO_RETURN;
-    read_eof_ = true;
-    ERR_clear_error();
-    return 0;
+  return n;
+}
+
+ssize_t TlsStream::ReadRecords(std::span<uint8_t> out) {
+  size_t len = 0;
+  while (len < out.size()) {
+    const int n =
+        SSL_read(ssl_.get(), out.data() + len, ClampLen(out.size() - len));
+    if (n <= 0) {
+      const int ssl_error = SSL_get_error(ssl_.get(), n);
+      if (len == 0) {
+        return FailedWith(ssl_error);
+      }
+      if (ssl_error != SSL_ERROR_WANT_READ) {
+        // An end or a failure behind bytes: the next call finds it again, and
+        // is to come without waiting for the socket.
+        lower_drained_ = false;
+        Flush();
+      }
+      break;
+    }
+    len += static_cast<size_t>(n);
+    if (exact_) {
+      break;
+    }
+    // What is there is opened, and no more asked for: each call is bounded,
+    // however small the records are.
+    TlsScratch::OfThread().read_limit = 0;
   }
-  return FailedWith(ssl_error, &read_wait_);
+  return static_cast<ssize_t>(len);
+}
+
+ssize_t TlsStream::TakeEarly(std::span<uint8_t> out) {
+  const size_t n = std::min(out.size(), early_.size());
+  const auto end = early_.begin() + static_cast<ptrdiff_t>(n);
+  std::copy(early_.begin(), end, out.begin());
+  early_ = std::vector<uint8_t>(end, early_.end());
+  return static_cast<ssize_t>(n);
+}
+
+bool TlsStream::ShortReadDrains() const {
+  if (Offloaded(OffloadDirections::kReceive)) {
+    return early_.empty() && kernel_->ShortReadDrains();
+  }
+  return lower_drained_;
 }
 
 ssize_t TlsStream::Write(std::span<const uint8_t> in) {
@@ -257,30 +369,106 @@ ssize_t TlsStream::Write(std::span<const uint8_t> in) {
   if (shutdown_started_) {
     return -EPIPE;
   }
-  if (in.empty()) {
-    return 0;
+  if (Offloaded(OffloadDirections::kSend)) {
+    return kernel_->Write(in);
   }
-  ERR_clear_error();
-  const int n = SSL_write(ssl_.get(), in.data(), ClampLen(in.size()));
-  write_unfinished_ = n <= 0;
-  return n > 0 ? n : FailedWith(SSL_get_error(ssl_.get(), n), &write_wait_);
+  const Call call(this, 0);
+  if (unreported_ == 0 && unsent_.empty() && !in.empty()) {
+    if (!RenewKey()) {
+      return kTlsKeyUsedUp;
+    }
+    unreported_ = SealRecords(in);
+    if (unreported_ == 0) {
+      return FailedWith(SSL_ERROR_SSL);
+    }
+  }
+  const int flushed = Flush();
+  if (flushed != 0 && flushed != -EAGAIN) {
+    return Die(flushed);
+  }
+  const size_t left = UnsentPlaintext();
+  const size_t taken = unreported_ - left;
+  unreported_ = left;
+  return taken > 0 ? static_cast<ssize_t>(taken) : flushed;
 }
 
-int TlsStream::FailedWith(int ssl_error, Ready* wait) {
-  if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE) {
-    *wait =
-        ssl_error == SSL_ERROR_WANT_READ ? Ready::kReadable : Ready::kWritable;
+size_t TlsStream::UnsentPlaintext() const {
+  size_t unsent = unsent_.size();
+  const size_t last_len = last_record_len_ + size_t{record_overhead_};
+  if (unsent == 0 || unreported_ == 0) {
+    return 0;
+  }
+  if (unsent <= last_len) {
+    return last_record_len_;
+  }
+  // All before the last one are full.
+  unsent -= last_len;
+  const size_t full_len = kMaxPlaintextBytes + record_overhead_;
+  const size_t num_full = (unsent + full_len - 1) / full_len;
+  return std::min(unreported_,
+                  last_record_len_ + num_full * kMaxPlaintextBytes);
+}
+
+size_t TlsStream::SealRecords(std::span<const uint8_t> in) {
+  const size_t wanted = std::min(in.size(), kBatchBytes);
+  size_t sealed = 0;
+  while (sealed < wanted) {
+    const size_t before = unsent_.size() + TlsScratch::OfThread().output_len;
+    const int n =
+        SSL_write(ssl_.get(), in.data() + sealed, ClampLen(wanted - sealed));
+    if (n <= 0) {
+      break;
+    }
+    const size_t after = unsent_.size() + TlsScratch::OfThread().output_len;
+    sealed += static_cast<size_t>(n);
+    last_record_len_ = static_cast<uint16_t>(n);
+    record_overhead_ =
+        static_cast<uint16_t>(after - before - static_cast<size_t>(n));
+  }
+  key_use_.Add(sealed);
+  return sealed;
+}
+
+bool TlsStream::RenewKey() {
+  if (!key_use_.exhausted() || suite() == TlsSuite::kChaCha20Poly1305) {
+    return true;
+  }
+  if (version() != TlsVersion::kTls13 ||
+      SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1) {
+    return false;
+  }
+  key_use_.Reset();
+  return true;
+}
+
+ssize_t TlsStream::FailedWith(int ssl_error) {
+  if (ssl_error == SSL_ERROR_WANT_READ) {
     return -EAGAIN;
   }
-  if (ssl_error == SSL_ERROR_SSL && ERR_peek_error() != 0) {
-    verdict_ = {TlsFailure::kProtocol, TakeSslError()};
-    return Die(-EPROTO);
+  if (ssl_error == SSL_ERROR_ZERO_RETURN || (lower_eof_ && !lower_error_)) {
+    truncated_ = ssl_error != SSL_ERROR_ZERO_RETURN;
+    if (truncated_) {
+      (kernel_ != nullptr ? kernel_->relayed() : &relayed_)->CountTruncated();
+    }
+    read_eof_ = true;
+    ERR_clear_error();
+    return 0;
   }
-  return Die(lower_error_ != 0 ? lower_error_ : -EPROTO);
+  if (ssl_error == SSL_ERROR_SSL && ERR_peek_error() != 0) {
+    const int error = IsPeersAlert() ? kTlsPeerAlert : kTlsBadRecord;
+    verdict_ = {TlsFailure::kProtocol, TakeSslError()};
+    Flush();  // the alert about it
+    return Die(error);
+  }
+  return Die(lower_error_ != 0 ? lower_error_ : kTlsBadRecord);
 }
 
 int TlsStream::ShutdownWrite() {
-  if (handshake_done_ && error_ == 0 && !write_unfinished_) {
+  if (Offloaded(OffloadDirections::kSend)) {
+    return kernel_->ShutdownWrite();
+  }
+  if (handshake_done_ && error_ == 0 && unreported_ == 0) {
+    const Call call(this, 0);
     const int sent = SendCloseNotify();
     if (sent != 0) {
       return sent;
@@ -291,19 +479,14 @@ int TlsStream::ShutdownWrite() {
 }
 
 int TlsStream::SendCloseNotify() {
-  if (close_notify_sent_) {
-    return 0;
-  }
   shutdown_started_ = true;
-  ERR_clear_error();
-  // Once more after -EAGAIN goes on with the alert; once more after that
-  // would wait for the peer's, which reading sees anyway.
-  const int result = SSL_shutdown(ssl_.get());
-  if (result < 0) {
-    return FailedWith(SSL_get_error(ssl_.get(), result), &write_wait_);
+  if (!close_notify_sent_) {
+    close_notify_sent_ = true;
+    SSL_shutdown(ssl_.get());
+    ERR_clear_error();
   }
-  close_notify_sent_ = true;
-  return 0;
+  const int flushed = Flush();
+  return flushed == 0 || flushed == -EAGAIN ? flushed : Die(flushed);
 }
 
 }  // namespace spicegate

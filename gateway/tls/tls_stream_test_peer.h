@@ -18,10 +18,19 @@ class TlsStreamTestPeer {
  public:
   static ssl_st* Ssl(TlsStream* stream) { return stream->ssl_.get(); }
   static Stream* Lower(TlsStream* stream) { return stream->lower_.get(); }
-  static bool HoldsReadAhead(TlsStream* stream) {
-    return stream->read_ahead_ != nullptr;
+  static bool HoldsCiphertext(TlsStream* stream) {
+    return !stream->unread_.empty() || !stream->unsent_.empty();
   }
 };
+
+// Everything that a kernel could do.
+inline const OffloadPolicy kWholeOffload = [] {
+  OffloadPolicy policy;
+  for (auto& suites : policy.support.directions) {
+    suites.fill(OffloadDirections::kBoth);
+  }
+  return policy;
+}();
 
 struct TlsPair {
   std::shared_ptr<MemoryPipe> to_server = std::make_shared<MemoryPipe>();
@@ -33,14 +42,15 @@ struct TlsPair {
 
   TlsPair(std::shared_ptr<const ClientTlsContext> client_context,
           std::shared_ptr<const ServerTlsContext> server_context,
-          uint32_t seed = 0)
+          uint32_t seed = 0, const OffloadPolicy* server_policy = nullptr)
       : client(TlsStream::Client(
             std::move(client_context),
             std::make_unique<MemoryStream>(to_client, to_server, seed))),
         server(TlsStream::Server(
             std::move(server_context),
-            std::make_unique<MemoryStream>(
-                to_server, to_client, seed == 0 ? 0 : seed + 1'000'000))) {}
+            std::make_unique<MemoryStream>(to_server, to_client,
+                                           seed == 0 ? 0 : seed + 1'000'000),
+            server_policy)) {}
 
   // Runs both handshakes to their ends; one that fails closes, as its owner
   // would. Bounded: true when both ended.

@@ -13,6 +13,22 @@ namespace spicegate {
 // The values index the version dimension of WorkerCounters::tls_connections.
 enum class TlsVersion : uint8_t { kTls12 = 0, kTls13 = 1 };
 
+// Whether the records of relayed connections are the kernel's business.
+enum class TlsOffload : uint8_t {
+  kAuto,      // where the kernel can, user space elsewhere
+  kRequired,  // the gateway does not start where the kernel cannot
+  kOff,       // always user space
+};
+
+// The directions of one leg that may be given to the kernel, seen from the
+// gateway: sending is towards the leg's peer. A set of bits.
+enum class OffloadDirections : uint8_t {
+  kNone = 0,
+  kSend = 1,
+  kReceive = 2,
+  kBoth = 3,
+};
+
 // Why a handshake did not complete.
 enum class TlsFailure : uint8_t {
   kNone,

@@ -26,14 +26,17 @@ using Clock = std::chrono::steady_clock;
 constexpr int kPollMs = 5;
 
 // In the child, between fork and exec.
-[[noreturn]] void Become(const std::vector<std::string>& argv, int error_fd,
-                         pid_t parent) {
+[[noreturn]] void Become(const std::vector<std::string>& argv, int stdio_fd,
+                         int error_fd, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) {
     _exit(126);
   }
   const int null_fd = open("/dev/null", O_RDWR);
-  dup2(null_fd, STDIN_FILENO);
+  dup2(stdio_fd >= 0 ? stdio_fd : null_fd, STDIN_FILENO);
+  if (stdio_fd >= 0) {
+    dup2(stdio_fd, STDOUT_FILENO);
+  }
   dup2(error_fd, STDERR_FILENO);
   std::vector<char*> pointers;
   for (const std::string& argument : argv) {
@@ -47,7 +50,7 @@ constexpr int kPollMs = 5;
 
 }  // namespace
 
-ChildProcess::ChildProcess(const std::vector<std::string>& argv) {
+ChildProcess::ChildProcess(const std::vector<std::string>& argv, int stdio_fd) {
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
     std::perror("pipe2");
@@ -56,7 +59,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& argv) {
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ == 0) {
-    Become(argv, pipe_fds[1], parent);
+    Become(argv, stdio_fd, pipe_fds[1], parent);
   }
   close(pipe_fds[1]);
   error_fd_ = pipe_fds[0];

@@ -18,7 +18,11 @@ namespace spicegate {
 // it when the constructing thread ends first. Its stderr is collected.
 class ChildProcess {
  public:
-  explicit ChildProcess(const std::vector<std::string>& argv);
+  // `stdio_fd`, if any, becomes its standard input and output; the caller
+  // keeps it open until then, and should make it blocking. Else input is empty
+  // and output is the test's.
+  explicit ChildProcess(const std::vector<std::string>& argv,
+                        int stdio_fd = -1);
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;

@@ -178,8 +178,8 @@ std::string GatewayMetrics::NonZero(const std::string& name) const {
   return text;
 }
 
-HttpAnswer HttpRequest(PeerLoop* loop, uint16_t port, const std::string& method,
-                       const std::string& path) {
+HttpAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
+                           const std::string& method, const std::string& path) {
   PeerAddress address;
   address.port = port;
   return loop->Run(
@@ -207,8 +207,8 @@ void Gateway::NoteListener(uint16_t port, bool tls, bool need_secured) {
 
 std::string Gateway::IssueTicket(const std::string& console) {
   PeerLoop loop;
-  const HttpAnswer answer = HttpRequest(&loop, admin_port_, "POST",
-                                        "/v1/consoles/" + console + "/ticket");
+  const HttpAnswer answer = SendHttpRequest(
+      &loop, admin_port_, "POST", "/v1/consoles/" + console + "/ticket");
   EXPECT_EQ(answer.status, 201) << answer.body;
   const std::string key = "\"ticket\":";
   size_t at = answer.body.find(key);
@@ -222,7 +222,8 @@ std::string Gateway::IssueTicket(const std::string& console) {
 
 GatewayMetrics Gateway::Metrics() {
   PeerLoop loop;
-  const HttpAnswer answer = HttpRequest(&loop, admin_port_, "GET", "/metrics");
+  const HttpAnswer answer =
+      SendHttpRequest(&loop, admin_port_, "GET", "/metrics");
   EXPECT_EQ(answer.status, 200);
   return GatewayMetrics(answer.body);
 }

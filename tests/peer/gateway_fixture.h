@@ -64,8 +64,8 @@ struct HttpAnswer {
 };
 
 // One request to an admin address on 127.0.0.1.
-HttpAnswer HttpRequest(PeerLoop* loop, uint16_t port, const std::string& method,
-                       const std::string& path);
+HttpAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
+                           const std::string& method, const std::string& path);
 
 // A running gateway with three listeners: plain, plain that answers
 // NEED_SECURED, and TLS with a certificate of its own making.

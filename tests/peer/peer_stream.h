@@ -86,6 +86,8 @@ class PeerStream {
   uint64_t bytes_written() const { return bytes_written_; }
   // "TLSv1.3" and such; empty when plain.
   std::string tls_version() const;
+  // For tests that make records by hand; null when plain.
+  SSL* ssl() const { return tls_.get(); }
 
  private:
   PeerClock::time_point Deadline() const {

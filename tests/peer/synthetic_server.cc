@@ -104,7 +104,11 @@ PeerTask<void> SyntheticServer::ServeLink(std::unique_ptr<PeerStream> stream,
   link.stream = stream.get();
   link.tls = context != nullptr;
   const bool open = co_await RunLinkStage(&link);
-  if (open) {
+  if (open && options_.take_opened) {
+    options_.take_opened({.stream = std::move(stream),
+                          .key = link.channel,
+                          .session_id = link.session->id});
+  } else if (open) {
     SyntheticChannel channel(this, stream.get(), link.channel, link.session);
     co_await channel.Run();
   }
@@ -343,7 +347,12 @@ PeerTask<bool> SyntheticServer::SendResult(Link* link) {
   if (fault.kind == Kind::kHoldResult) {
     co_await HoldResult();
   }
-  const auto bytes = proto::EncodeLinkResult(result);
+  const auto word = proto::EncodeLinkResult(result);
+  std::vector<uint8_t> bytes(word.begin(), word.end());
+  if (result == LinkError::kOk && options_.behind_result) {
+    const std::vector<uint8_t> more = options_.behind_result(link->channel);
+    bytes.insert(bytes.end(), more.begin(), more.end());
+  }
   const bool sent = co_await Send(link, bytes);
   if (sent &&
       (result != LinkError::kOk || fault.kind == Kind::kCloseAfterResult)) {

@@ -57,6 +57,13 @@ struct SyntheticConsole {
   uint64_t seed = 0;     // Of its patterns.
 };
 
+// A channel through its link, for a test that plays the server from there on.
+struct OpenedChannel {
+  std::unique_ptr<PeerStream> stream;
+  proto::ChannelKey key;
+  uint32_t session_id = 0;
+};
+
 struct SyntheticServerOptions {
   std::vector<SyntheticConsole> consoles;
   // Offered beside main.
@@ -69,6 +76,11 @@ struct SyntheticServerOptions {
   // Between a display's INIT and the first message to it: the time in which a
   // real server's display is vulnerable.
   int64_t display_window_ms = 5;
+  // Takes every channel that was opened; the server then neither greets nor
+  // sends patterns. Called on the loop's thread.
+  std::function<void(OpenedChannel)> take_opened = {};
+  // Sent in one piece with the result of each link that is opened.
+  std::function<std::vector<uint8_t>(proto::ChannelKey)> behind_result = {};
 };
 
 // Data bytes behind the link result, headers included.

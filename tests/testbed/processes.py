@@ -25,13 +25,15 @@ class Child:
       out_path, err_path: files that hold standard output and error.
     """
 
-    def __init__(self, name, argv, directory, env=None, cwd=None):
+    def __init__(self, name, argv, directory, env=None, cwd=None, talk=None):
         """Starts argv at once; OSError when setpriv itself is missing.
 
         Args:
           name: stem of the two output files in directory.
           argv: program and arguments; the program is looked up in PATH.
           env: the whole environment, or None for the test's own.
+          talk: a socket that becomes standard input and output; the output
+            file then stays empty. Close it once this has returned.
         """
         self.name = name
         self.argv = list(argv)
@@ -40,8 +42,8 @@ class Child:
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--"] + self.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdin=talk or subprocess.DEVNULL,
+                stdout=talk or out,
                 stderr=err,
                 env=env,
                 cwd=cwd,

@@ -26,12 +26,13 @@ def check(text):
 class Prometheus:
     """One Prometheus on loopback; stop() it."""
 
-    def __init__(self, directory, admin_port):
+    def __init__(self, directory, admin_port, **how):
         """Starts it and waits until it serves.
 
         Args:
           admin_port: the gateway's admin side on 127.0.0.1, scraped once a
             second.
+          how: further settings of the job, such as tls_config.
         """
         home = os.path.join(directory, "prometheus")
         os.makedirs(home)
@@ -40,6 +41,7 @@ class Prometheus:
             "job_name": "spicegate",
             "scrape_interval": "1s",
             "static_configs": [{"targets": [f"127.0.0.1:{admin_port}"]}],
+            **how,
         }
         with open(config_path, "w", encoding="ascii") as stream:
             json.dump({"scrape_configs": [job]}, stream)  # JSON is YAML too

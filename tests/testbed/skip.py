@@ -12,6 +12,7 @@ import sys
 
 _PACKAGES = {
     "Xvfb": "xvfb",
+    "gnutls-cli": "gnutls-bin",
     "nasm": "nasm",
     "openssl": "openssl",
     "prometheus": "prometheus",

@@ -68,13 +68,26 @@ class Link:
     TimeoutError after 15 s of silence.
     """
 
-    def __init__(self, port=0, unix_path=None, tls=False, receive_bytes=None):
+    def __init__(
+        self,
+        port=0,
+        unix_path=None,
+        tls=False,
+        receive_bytes=None,
+        connected=None,
+    ):
         """Connects to 127.0.0.1:port or a unix socket.
 
         Args:
           tls: wrap in TLS; the server's certificate is not checked.
           receive_bytes: SO_RCVBUF, for a client that is slow on purpose.
+          connected: a socket to use as it is, instead of all of the above;
+            belongs to the Link from now on.
         """
+        if connected:
+            self.socket = connected
+            self.socket.settimeout(_LIMIT_S)
+            return
         family = socket.AF_UNIX if unix_path else socket.AF_INET
         self.socket = socket.socket(family)
         if receive_bytes:
