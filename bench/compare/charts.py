@@ -29,7 +29,7 @@ _LEGEND_COLUMNS = 3
 _PERCENTILES = (0, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 
 # How many classes .line0 and so on there are.
-NUM_LINE_STYLES = 9
+NUM_LINE_STYLES = 10
 
 STYLE = """
 .chart { width: 100%; height: auto; display: block; }
@@ -52,6 +52,7 @@ STYLE = """
 .chart .line6 { stroke: var(--c6); stroke-dasharray: 5 3; }
 .chart .line7 { stroke: var(--c7); stroke-dasharray: 1 2; }
 .chart .line8 { stroke: var(--c8); stroke-dasharray: 12 3; }
+.chart .line9 { stroke: var(--c9); stroke-dasharray: 4 2; }
 """
 
 

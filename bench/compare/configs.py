@@ -5,11 +5,15 @@ import json
 
 # Relayed connections may be silent for as long as a run takes.
 _SILENCE_S = 3600
+_SUITE = "TLS_AES_128_GCM_SHA256"
 TICKET = "bench-ticket"
 
 
 def haproxy(setup, buffer_bytes=None, splice=False):
     """One thread in TCP mode; all else as Debian ships it.
+
+    With TLS that is: session tickets and a session cache, no buffer but
+    tune.bufsize.
 
     Pipes are bounded because their descriptors count against RLIMIT_NOFILE,
     and HAProxy refuses to start where its worst case does not fit.
@@ -24,6 +28,11 @@ def haproxy(setup, buffer_bytes=None, splice=False):
         lines.append(f"  tune.bufsize {buffer_bytes}")
     if splice:
         lines.append(f"  maxpipes {setup.max_pipes}")
+    if setup.certificate:
+        lines += [
+            f"  ssl-default-bind-ciphersuites {_SUITE}",
+            "  ssl-default-bind-options ssl-min-ver TLSv1.3",
+        ]
     lines += [
         "defaults",
         "  mode tcp",
@@ -34,9 +43,12 @@ def haproxy(setup, buffer_bytes=None, splice=False):
     ]
     if splice:
         lines += ["  option splice-request", "  option splice-response"]
+    bind = f"  bind {setup.host}:{setup.port}"
+    if setup.certificate:
+        bind += f" ssl crt {setup.certificate.both}"
     lines += [
         "listen relay",
-        f"  bind {setup.host}:{setup.port}",
+        bind,
         f"  server desktop {setup.server}",
         "",
     ]
@@ -44,7 +56,20 @@ def haproxy(setup, buffer_bytes=None, splice=False):
 
 
 def nginx(setup, module):
-    """One process, no master: it could outlive a run that is killed."""
+    """One process, no master: it could outlive a run that is killed.
+
+    With TLS: session tickets, as by default; a session cache would serve TLS
+    1.2 only.
+    """
+    tls = (
+        f"""
+    ssl_certificate {setup.certificate.cert};
+    ssl_certificate_key {setup.certificate.key};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites {_SUITE};"""
+        if setup.certificate
+        else ""
+    )
     return f"""daemon off;
 master_process off;
 worker_processes 1;
@@ -55,12 +80,32 @@ events {{ worker_connections {2 * setup.max_channels + 64}; }}
 stream {{
   access_log off;
   server {{
-    listen {setup.host}:{setup.port};
+    listen {setup.host}:{setup.port}{" ssl" if tls else ""};{tls}
     proxy_pass {setup.server};
     proxy_connect_timeout 5s;
     proxy_timeout {_SILENCE_S}s;
   }}
 }}
+"""
+
+
+def stunnel(setup):
+    """A thread for each connection, as it is made; nothing logged."""
+    return f"""foreground = yes
+pid =
+syslog = no
+debug = emerg
+output = {setup.directory}/stunnel.log
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
+sslVersion = TLSv1.3
+ciphersuites = {_SUITE}
+[relay]
+accept = {setup.host}:{setup.port}
+connect = {setup.server}
+cert = {setup.certificate.cert}
+key = {setup.certificate.key}
+TIMEOUTidle = {_SILENCE_S}
 """
 
 
@@ -86,13 +131,13 @@ workers 1
 
 
 def spicegate(setup, spin_us=0):
-    """One worker, one plain listener, tickets that outlast the run."""
+    """One worker, one listener, tickets that outlast the run."""
     config = {
         "workers": 1,
         "listeners": [
             {
                 "address": f"{setup.host}:{setup.port}",
-                "tls": False,
+                "tls": bool(setup.certificate),
                 "need_secured": False,
             }
         ],
@@ -101,6 +146,12 @@ def spicegate(setup, spin_us=0):
         "state_dir": setup.directory,
         "tickets": {"first_use_s": _SILENCE_S},
     }
+    if setup.certificate:
+        config["tls"] = {
+            "certificate": setup.certificate.cert,
+            "key": setup.certificate.key,
+            "min_version": "1.3",
+        }
     if spin_us:
         config["relay"] = {"spin_us": spin_us}
     return json.dumps(config, indent=1)

@@ -122,6 +122,7 @@ _UNITS = {
     "cpu_ns_per_byte": (1, "ns/B"),
     "cpu_ns_per_round_trip": (1e-3, "us"),
     "cpu_ns_per_connection": (1e-3, "us"),
+    "cpu_ns_per_session": (1e-6, "ms"),
     "bytes_per_second": (1e-9, "GB/s"),
     "p50_us": (1, "us"),
     "p99_us": (1, "us"),

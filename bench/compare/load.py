@@ -35,9 +35,18 @@ def arguments(scenario, flags, server, target, watched, seconds, warmup_s):
     argv += ["--seconds", f"{seconds:g}", "--warmup", f"{warmup_s:g}"]
     for pid in watched:
         argv += ["--watch-pid", str(pid)]
+    argv += flags_of_tls(scenario)
     for name, value in flags.items():
         argv += ["--" + name, str(value)]
     return argv
+
+
+def flags_of_tls(scenario):
+    """argv words that make viewers speak what the scenario is about."""
+    if not scenario.tls:
+        return []
+    argv = "--tls --tls-version 1.3 --tls-suite aes128_gcm".split()
+    return argv + ["--tls-resume"] if scenario.resume else argv
 
 
 class Load:

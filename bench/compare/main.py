@@ -83,14 +83,14 @@ def _lists():
     lines = ["scenarios (--scenario takes a name or the part before the -):"]
     for scenario in scenarios.ALL:
         named = "  (only when named)" if scenario.optional else ""
-        lines.append(f"  {scenario.name:14} {scenario.title}{named}")
+        lines.append(f"  {scenario.name:16} {scenario.title}{named}")
     lines.append(f"peers (beside {peers.GATEWAY}, which always runs):")
     for peer in peers.ALL:
         reason = peer.missing()
         state = f"  ({reason})" if reason else ""
         if peer.optional:
             state += "  (only when named)"
-        lines.append(f"  {peer.name:14} {peer.title}{state}")
+        lines.append(f"  {peer.name:16} {peer.title}{state}")
     return "\n".join(lines)
 
 

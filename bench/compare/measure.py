@@ -7,6 +7,7 @@ import random
 import resource
 import time
 
+from bench.compare import certificates
 from bench.compare import load
 from bench.compare import place
 from bench.compare import procfs
@@ -66,6 +67,8 @@ def refusal(scenario, peer):
     reason = peer.missing() or peer.refuses(scenario)
     if not reason and scenario.veth:
         reason = place.veth_missing()
+    if not reason and scenario.tls:
+        reason = certificates.missing()
     return reason
 
 
@@ -117,7 +120,7 @@ def _flags(scenario, options, found):
 
 def _measure_there(scenario, peer, options, directory, where, found):
     flags = _flags(scenario, options, found)
-    running = _start(scenario, peer, flags, directory, where)
+    running = _start(scenario, peer, flags, options, directory, where)
     try:
         before = running.pss_bytes() if scenario.command == "idle" else 0
         setup = running.setup
@@ -140,9 +143,27 @@ def _measure_there(scenario, peer, options, directory, where, found):
                 _watch(generator, running, options, found)
         running.check_alive()
         peer.check_used(running)
+        check_handshakes(scenario, flags, found)
     finally:
         running.stop()
     _add_values(scenario, running, found)
+
+
+def check_handshakes(scenario, flags, found):
+    """Raises relay.PeerError where the relay did another kind of them.
+
+    The first connections have nothing to resume yet.
+    """
+    if not scenario.tls:
+        return
+    counts = found["result"]["handshakes"]
+    wrong = counts["resumed"]
+    if scenario.resume:
+        wrong = max(0, counts["full"] - 2 * flags["concurrency"])
+    if wrong:
+        raise relay.PeerError(
+            f"{counts['resumed']} handshakes resumed, {counts['full']} full"
+        )
 
 
 def _free_ports(count):
@@ -163,8 +184,11 @@ def _free_ports(count):
     return found
 
 
-def _start(scenario, peer, flags, directory, where):
+def _start(scenario, peer, flags, options, directory, where):
     """Starts the peer; again when somebody else took its port."""
+    certificate = None
+    if scenario.tls:
+        certificate = certificates.make(options.directory, scenario.tls)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     channels = flags.get("channels", 0) if scenario.command == "idle" else 0
     channels = max(channels, min(_USUAL_CHANNELS, max_channels()))
@@ -179,6 +203,7 @@ def _start(scenario, peer, flags, directory, where):
             max_channels=channels,
             max_pipes=min(_MOST_PIPES, max(8, soft - 2 * channels - 120) // 2),
             max_descriptors=soft,
+            certificate=certificate,
         )
         try:
             return peer.start(setup, where.relay_prefix)
@@ -254,6 +279,7 @@ def values(found):
         "p99_9_us": _percentile(result, "latency_us", "p99_9"),
         "sessions_per_second": result.get("sessions_per_second") or None,
         "setup_p99_us": _percentile(result, "setup_us", "p99"),
+        "cpu_ns_per_session": _per(result, cpu_ns, "sessions"),
         "connections_per_second": result.get("connections_per_second") or None,
         "cpu_ns_per_connection": _per(result, cpu_ns, "connections"),
         "pss_bytes_per_channel": grown / channels if channels else None,

@@ -31,7 +31,7 @@ class Direct(relay.Peer):
             return "there is no process whose memory could be measured"
         if scenario.veth:
             return "the load talks to itself, across no veth pair"
-        return None
+        return super().refuses(scenario)
 
     def start(self, setup, prefix):
         return relay.Running(self, setup)
@@ -42,6 +42,7 @@ class PlainRelay(relay.Peer):
 
     name = "plain-relay"
     title = "spicegate's data path alone"
+    ends_tls = True
     optional = True
 
     def missing(self):
@@ -52,11 +53,15 @@ class PlainRelay(relay.Peer):
         return None
 
     def command(self, setup):
-        return [
+        argv = [
             locate.built("bench/plain_relay/plain-relay"),
             f"--listen={setup.address}",
             f"--server={setup.server}",
         ]
+        if setup.certificate:
+            argv.append(f"--tls_certificate={setup.certificate.cert}")
+            argv.append(f"--tls_key={setup.certificate.key}")
+        return argv
 
 
 class Spicegate(PlainRelay):
@@ -122,6 +127,7 @@ class Haproxy(relay.Peer):
     name = "haproxy"
     title = "HAProxy"
     program = "haproxy"
+    ends_tls = True
 
     def version(self):
         return _first_line(["haproxy", "-v"])
@@ -147,6 +153,7 @@ class HaproxySplice(Haproxy):
 
     name = "haproxy-splice"
     title = "HAProxy, splice"
+    ends_tls = False  # in user space, where there is nothing to splice
 
     def config(self, setup):
         return configs.haproxy(setup, splice=True)
@@ -172,6 +179,7 @@ class Nginx(relay.Peer):
     name = "nginx"
     title = "nginx stream"
     program = "nginx"
+    ends_tls = True
     _MODULES = (
         "/usr/lib/nginx/modules/ngx_stream_module.so",
         "/usr/lib64/nginx/modules/ngx_stream_module.so",
@@ -193,6 +201,26 @@ class Nginx(relay.Peer):
         path = setup.write("nginx.conf", text)
         log = os.path.join(setup.directory, "nginx.log")
         return ["nginx", "-e", log, "-c", path]
+
+
+class Stunnel(relay.Peer):
+    """TLS and nothing else."""
+
+    name = "stunnel"
+    title = "stunnel"
+    program = "stunnel4"
+    ends_tls = True
+
+    def refuses(self, scenario):
+        return None if scenario.tls else "it relays TLS only"
+
+    def version(self):
+        lines = _output(["stunnel4", "-version"]).splitlines()
+        return next((line for line in lines if "stunnel " in line), "")
+
+    def command(self, setup):
+        path = setup.write("stunnel.conf", configs.stunnel(setup))
+        return ["stunnel4", path]
 
 
 class Squid(relay.Peer):
@@ -243,7 +271,7 @@ class Socat(relay.Peer):
     def refuses(self, scenario):
         if scenario.command == "idle":
             return "a process for each channel: thousands of processes"
-        return None
+        return super().refuses(scenario)
 
     def version(self):
         lines = _output(["socat", "-V"]).splitlines()
@@ -265,6 +293,7 @@ ALL = (
     HaproxyTuned(),
     HaproxySplice(),
     Nginx(),
+    Stunnel(),
     Squid(),
     Socat(),
     PlainRelay(),

@@ -28,6 +28,7 @@ class Setup:
       max_channels: what it must be able to relay at once.
       max_pipes, max_descriptors: bounds that RLIMIT_NOFILE leaves.
       num_consoles: desktops named bench-00000 and so on.
+      certificate: of certificates.py where viewers speak TLS, or None.
     """
 
     directory: str
@@ -39,6 +40,7 @@ class Setup:
     max_pipes: int
     max_descriptors: int
     num_consoles: int = 100
+    certificate: object = None
 
     @property
     def address(self):
@@ -106,12 +108,14 @@ class Peer:
       name: as in rows and for --peer.
       title: for people.
       forks: has a process for each connection.
+      ends_tls: takes part where viewers speak TLS.
     """
 
     name = ""
     title = ""
     program = ""
     forks = False
+    ends_tls = False
     optional = False
 
     def missing(self):
@@ -122,6 +126,8 @@ class Peer:
 
     def refuses(self, scenario):
         """Why it takes no part in a scenario, or None."""
+        if scenario.tls and not self.ends_tls:
+            return "it ends no TLS here"
         return None
 
     def version(self):

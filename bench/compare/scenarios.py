@@ -3,6 +3,8 @@
 
 import dataclasses
 
+from bench.compare import certificates
+
 KIB = 1024
 
 
@@ -32,6 +34,7 @@ METRICS = {
         Metric("p99_9_us", "latency p99.9", "less"),
         Metric("sessions_per_second", "sessions", "more"),
         Metric("setup_p99_us", "channel set-up p99", "less"),
+        Metric("cpu_ns_per_session", "CPU per session", "less"),
         Metric("connections_per_second", "connections", "more"),
         Metric("cpu_ns_per_connection", "CPU per connection", "less"),
         Metric("pss_bytes_per_channel", "memory per channel", "less"),
@@ -43,7 +46,7 @@ _BULK = ("cpu_ns_per_byte", "bytes_per_second")
 _LATENCY = ("p50_us", "p99_us", "p99_9_us")
 _PINGPONG = ("cpu_ns_per_round_trip",) + _LATENCY
 _MIXED = _LATENCY + _BULK
-_STORM = ("sessions_per_second", "setup_p99_us")
+_STORM = ("sessions_per_second", "setup_p99_us", "cpu_ns_per_session")
 _CHURN = ("connections_per_second", "cpu_ns_per_connection")
 _IDLE = ("pss_bytes_per_channel", "idle_cpu_percent")
 
@@ -62,6 +65,9 @@ class Scenario:
       raw: no SPICE; plain-relay stands in for the gateway.
       veth: every hop crosses a veth pair between two network namespaces.
       spin_us: the gateway's relay.spin_us, 0 leaves its own default.
+      tls: the certificate that the relay shows to viewers, of certificates.py;
+        TLS 1.3 with AES-128-GCM then, and plain towards the server. "": plain.
+      resume: viewers resume TLS sessions.
       optional: runs only when it is named.
     """
 
@@ -75,6 +81,8 @@ class Scenario:
     raw: bool = False
     veth: bool = False
     spin_us: int = 0
+    tls: str = ""
+    resume: bool = False
     optional: bool = False
 
 
@@ -94,6 +102,8 @@ def _bulk(name, streams, write_bytes, **more):
         title += ", client to server"
     if more.get("veth"):
         title += ", across a veth pair"
+    if more.get("tls"):
+        title += ", TLS"
     return Scenario(
         name=name,
         group=more.pop("group", "bulk"),
@@ -108,10 +118,13 @@ def _bulk(name, streams, write_bytes, **more):
 
 def _pingpong(connections, **more):
     plural = "s" if connections > 1 else ""
+    title = f"{connections} connection{plural}, 64 bytes there and back"
+    if more.get("tls"):
+        title += ", TLS"
     return Scenario(
-        name=f"pingpong-{connections}",
-        group="pingpong",
-        title=f"{connections} connection{plural}, 64 bytes there and back",
+        name=more.pop("name", f"pingpong-{connections}"),
+        group=more.pop("group", "pingpong"),
+        title=title,
         command="pingpong",
         flags={"connections": connections, "message-bytes": 64, "rate": 0},
         tiny={"connections": min(connections, 10)},
@@ -120,16 +133,36 @@ def _pingpong(connections, **more):
     )
 
 
-def _idle(channels):
+def _idle(channels, **more):
     return Scenario(
-        name=f"idle-{channels}",
-        group="idle",
-        title=f"{channels} silent channels",
+        name=more.pop("name", f"idle-{channels}"),
+        group=more.pop("group", "idle"),
+        title=f"{channels} silent channels" + (", TLS" if more else ""),
         command="idle",
         flags={"channels": channels},
         tiny={"channels": 20},
         metrics=_IDLE,
+        **more,
     )
+
+
+def _tls_churn(name, tls, handshake, **more):
+    return Scenario(
+        name=name,
+        group="tls",
+        title=f"connect, {handshake}, one round trip, close; no SPICE",
+        command="churn",
+        flags={"concurrency": 32},
+        tiny={"concurrency": 2},
+        metrics=_CHURN,
+        raw=True,
+        tls=tls,
+        **more,
+    )
+
+
+_TLS = {"group": "tls", "tls": certificates.ECDSA}
+_UP = {"direction": "c2s"}
 
 
 ALL = (
@@ -180,6 +213,27 @@ ALL = (
     ),
     _idle(5000),
     _idle(20000),
+    _bulk("tls-bulk-1", 1, 256 * KIB, **_TLS),
+    _bulk("tls-bulk-8", 8, 256 * KIB, **_TLS),
+    _bulk("tls-bulk-1-c2s", 1, 256 * KIB, **_UP, **_TLS),
+    _bulk("tls-bulk-8-c2s", 8, 256 * KIB, **_UP, **_TLS),
+    _pingpong(100, name="tls-pingpong-100", **_TLS),
+    _tls_churn("tls-full-ecdsa", certificates.ECDSA, "full ECDSA handshake"),
+    _tls_churn("tls-full-rsa", certificates.RSA, "full RSA handshake"),
+    _tls_churn(
+        "tls-resumed", certificates.ECDSA, "resumed handshake", resume=True
+    ),
+    Scenario(
+        name="tls-storm",
+        group="tls",
+        title="sessions of 10 channels, opened and closed, TLS",
+        command="storm",
+        flags={"channels": 10, "concurrency": 16},
+        tiny={"channels": 3, "concurrency": 1},
+        metrics=_STORM,
+        tls=certificates.ECDSA,
+    ),
+    _idle(2000, name="tls-idle-2000", **_TLS),
 )
 
 

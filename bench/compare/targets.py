@@ -71,6 +71,16 @@ ALL = (
     Target("idle-20000", None, "idle_cpu_percent", "<=", 0.05),
     Target("churn", _DEFAULT, "connections_per_second", ">=", 1.0),
     Target("churn", _DEFAULT, "cpu_ns_per_connection", "<=", 0.75),
+    Target("tls-bulk-1", _DEFAULT, "cpu_ns_per_byte", "<=", 0.75),
+    Target("tls-bulk-8", _DEFAULT, "cpu_ns_per_byte", "<=", 0.75),
+    Target("tls-bulk-1-c2s", _DEFAULT, "cpu_ns_per_byte", "<=", 0.75),
+    Target("tls-bulk-8-c2s", _DEFAULT, "cpu_ns_per_byte", "<=", 0.75),
+    Target("tls-storm", _DEFAULT, "sessions_per_second", ">=", 1.0),
+    Target("tls-storm", "nginx", "sessions_per_second", ">=", 1.0),
+    Target("tls-storm", "stunnel", "sessions_per_second", ">=", 1.0),
+    Target("tls-idle-2000", _DEFAULT, "pss_bytes_per_channel", "<=", 0.5),
+    Target("tls-idle-2000", "nginx", "pss_bytes_per_channel", "<=", 0.5),
+    Target("tls-idle-2000", "stunnel", "pss_bytes_per_channel", "<=", 0.5),
 )
 
 

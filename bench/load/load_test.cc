@@ -210,6 +210,30 @@ TEST(LoadDirect, TlsAndUnixSockets) {
   }
 }
 
+TEST(LoadDirect, TlsAsAskedFor) {
+  const Args where = {"churn", "--serve-raw", "127.0.0.1:0", "--serve-tls"};
+  const auto full = RunLoad(where);
+  ExpectGood(*full);
+  EXPECT_GT(full->result().tls.handshakes, 0u);
+  EXPECT_EQ(full->result().tls.resumed, 0u);
+  for (const char* version : {"1.2", "1.3"}) {
+    SCOPED_TRACE(version);
+    const auto resumed =
+        RunLoad(where + Args{"--tls-version", version, "--tls-resume"});
+    ExpectGood(*resumed);
+    EXPECT_GT(resumed->result().tls.resumed, 0u);
+    EXPECT_EQ(resumed->result().tls.last.substr(0, 7),
+              std::string("TLSv") + version);
+  }
+  for (const char* suite : {"aes256_gcm", "chacha20_poly1305"}) {
+    SCOPED_TRACE(suite);
+    const Args asked = where + Args{"--tls-suite", suite, "--tls-version"};
+    // TLS 1.3 leaves the choice to the server, TLS 1.2 does not.
+    EXPECT_FALSE(RunLoad(asked + Args{"1.3"})->good());
+    ExpectGood(*RunLoad(asked + Args{"1.2"}));
+  }
+}
+
 TEST(LoadDirect, CountsWhatItSays) {
   const auto run =
       RunLoad({"session", "--sessions", "3", "--serve", "127.0.0.1:0",

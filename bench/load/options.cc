@@ -84,6 +84,35 @@ Flag Choice(T LoadOptions::*member, std::map<std::string, T> choices) {
   }};
 }
 
+Flag TlsVersion() {
+  return {.set = [](LoadOptions* options, const std::string& value) {
+    const bool is_12 = value == "1.2";
+    options->tls_options.version = is_12 ? 0x0303 : 0x0304;
+    return std::string(is_12 || value == "1.3" ? "" : "1.2 or 1.3");
+  }};
+}
+
+Flag TlsSuite() {
+  return {.set = [](LoadOptions* options, const std::string& value) {
+    TlsCipher& cipher = options->tls_options.cipher;
+    cipher = value == "aes128_gcm"          ? TlsCipher::kAes128Gcm
+             : value == "aes256_gcm"        ? TlsCipher::kAes256Gcm
+             : value == "chacha20_poly1305" ? TlsCipher::kChaCha20Poly1305
+                                            : TlsCipher::kAny;
+    return std::string(cipher != TlsCipher::kAny
+                           ? ""
+                           : "one of aes128_gcm, aes256_gcm, "
+                             "chacha20_poly1305");
+  }};
+}
+
+Flag TlsResume() {
+  return {.has_value = false, .set = [](LoadOptions* options, const auto&) {
+            options->tls_options.resume = true;
+            return std::string();
+          }};
+}
+
 Flag WatchPid() {
   return {.set = [](LoadOptions* options, const std::string& value) {
     pid_t pid = 0;
@@ -115,6 +144,9 @@ std::map<std::string, Flag> MakeFlags() {
   flags["admin"] = Where(&O::admin);
   flags["tls"] = Switch(&O::tls);
   flags["serve-tls"] = Switch(&O::serve_tls);
+  flags["tls-version"] = TlsVersion();
+  flags["tls-suite"] = TlsSuite();
+  flags["tls-resume"] = TlsResume();
   flags["raw"] = Switch(&O::raw);
   flags["no-spin"] = Switch(&O::spin, false);
   flags["connect"] = Text(&O::connect);
@@ -261,6 +293,10 @@ Where
   --target ADDR      where viewers connect; without it the server itself
   --role R           both, server or client
   --tls, --serve-tls TLS towards the target; at the server
+  --tls-version V    1.2 or 1.3 and nothing else
+  --tls-suite S      aes128_gcm, aes256_gcm or chacha20_poly1305; another
+                     one is an error
+  --tls-resume       resume sessions; otherwise all handshakes are full
   --connect H:P      HTTP CONNECT H:P first
   --raw              no SPICE link
   --admin ADDR       mint tickets there, consoles bench-00000 to --consoles N

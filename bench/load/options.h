@@ -13,6 +13,7 @@
 
 #include "bench/load/address.h"
 #include "bench/load/pattern.h"
+#include "bench/load/tls_options.h"
 
 namespace spicegate {
 
@@ -37,6 +38,7 @@ struct LoadOptions {
   std::optional<Address> admin;
   bool tls = false;
   bool serve_tls = false;
+  TlsOptions tls_options;
   bool raw = false;
   bool upload = false;  // --direction c2s
   bool spin = true;

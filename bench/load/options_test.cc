@@ -82,6 +82,24 @@ TEST(Options, Mistakes) {
   EXPECT_NE(with({"--watch-pid", "0"}), "");
 }
 
+TEST(Options, WhatTlsMayBe) {
+  const TlsOptions any = Good({"churn", "--serve", "127.0.0.1:0"}).tls_options;
+  EXPECT_EQ(any.version, 0);
+  EXPECT_EQ(any.cipher, TlsCipher::kAny);
+  EXPECT_FALSE(any.resume);
+  const TlsOptions asked =
+      Good({"churn", "--serve", "127.0.0.1:0", "--tls-version", "1.3",
+            "--tls-suite=chacha20_poly1305", "--tls-resume"})
+          .tls_options;
+  EXPECT_EQ(asked.version, 0x0304);
+  EXPECT_EQ(asked.cipher, TlsCipher::kChaCha20Poly1305);
+  EXPECT_TRUE(asked.resume);
+  EXPECT_EQ(Error({"churn", "--tls-version", "1.1"}),
+            "--tls-version: expected 1.2 or 1.3");
+  EXPECT_NE(Error({"churn", "--tls-suite", "aes128_cbc"}), "");
+  EXPECT_NE(Error({"churn", "--tls-resume=1"}), "");
+}
+
 TEST(Options, EachRoleNeedsItsAddress) {
   EXPECT_NE(Error({"bulk"}), "");
   EXPECT_NE(Error({"bulk", "--role", "client"}), "");

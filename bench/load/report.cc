@@ -82,6 +82,14 @@ void AddOptions(const LoadOptions& options, Members* members) {
   members->Add("tls", options.tls ? "true" : "false");
 }
 
+std::string Handshakes(const TlsCounts& counts) {
+  Members members;
+  members.Add("full", counts.handshakes - counts.resumed);
+  members.Add("resumed", counts.resumed);
+  members.Add("last", JsonText(counts.last));
+  return members.Close();
+}
+
 }  // namespace
 
 std::string JsonText(std::string_view text) {
@@ -143,6 +151,9 @@ std::string ResultJson(const LoadOptions& options, const Meter& meter,
                                     ? std::to_string(*result.watched_cpu_ns)
                                     : "null");
   members.Add("own_cpu_ns", static_cast<uint64_t>(result.own_cpu_ns));
+  if (options.tls) {
+    members.Add("handshakes", Handshakes(result.tls));
+  }
   members.Add("server_bytes", Bytes(result.server));
   members.Add("client_bytes", Bytes(result.client));
   members.Add("load_average", Number(result.load_average, 2));

@@ -12,6 +12,7 @@
 #include "bench/load/histogram.h"
 #include "bench/load/meter.h"
 #include "bench/load/options.h"
+#include "bench/load/tls.h"
 
 namespace spicegate {
 
@@ -23,6 +24,7 @@ struct RunResult {
   SideBytes client;
   std::optional<int64_t> watched_cpu_ns;
   int64_t own_cpu_ns = 0;
+  TlsCounts tls;  // Of the run; nothing counted without TLS.
   double load_average = 0;
   std::string lowered;  // JSON members, or "".
 };

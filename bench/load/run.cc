@@ -137,7 +137,11 @@ std::string Run::PrepareViewers() {
   if (options_.target.has_value()) {
     client_.target = *options_.target;
   }
-  client_.tls = options_.tls ? TlsContext::Client() : nullptr;
+  client_.tls =
+      options_.tls ? TlsContext::Client(options_.tls_options) : nullptr;
+  if (options_.tls && client_.tls == nullptr) {
+    return "--tls: BoringSSL does not take it";
+  }
   if (client_.target.len == 0) {
     return "--target: where to connect is needed";
   }
@@ -186,6 +190,7 @@ std::string Run::Execute() {
     result_.server = server_->bytes();
   }
   result_.client = meter_.client;
+  CheckTls();
   return "";
 }
 
@@ -285,6 +290,18 @@ void Run::Drive() {
   scenario_.reset();
   if (counts && options_.role == Role::kBoth) {
     CheckCounts();
+  }
+}
+
+void Run::CheckTls() {
+  if (client_.tls == nullptr) {
+    return;
+  }
+  result_.tls = client_.tls->counts();
+  if (result_.tls.unwanted > 0) {
+    meter_.Error(std::to_string(result_.tls.unwanted) +
+                 " handshakes with another suite than --tls-suite, such as " +
+                 result_.tls.last_unwanted);
   }
 }
 

@@ -49,6 +49,7 @@ class Run {
   void Hold();
   bool FinishScenario();
   void CheckCounts();
+  void CheckTls();
   // Turns until `until`, at the longest until `deadline_ns`; false then.
   template <typename Until>
   bool TurnUntil(int64_t deadline_ns, bool spin, Until until);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 
@@ -68,17 +69,41 @@ ssize_t Stream::Write(proto::Bytes in) {
     const ssize_t n = send(fd_, in.data(), in.size(), MSG_NOSIGNAL);
     return n < 0 ? -errno : n;
   }
+  if (sealed_len_ > 0) {
+    // The same length again; the bytes are in the record already.
+    static constexpr std::array<uint8_t, SSL3_RT_MAX_PLAIN_LENGTH> kAny = {};
+    const int n =
+        SSL_write(ssl_.get(), kAny.data(), static_cast<int>(sealed_len_));
+    if (n <= 0) {
+      return TlsError(n);
+    }
+    sealed_len_ = 0;
+  }
+  return WriteTls(in);
+}
+
+// A record that is made but not sent counts as taken: what comes next, perhaps
+// from another flood, must not stand in its place.
+ssize_t Stream::WriteTls(proto::Bytes in) {
   size_t taken = 0;
   while (taken < in.size()) {
+    const size_t len =
+        std::min<size_t>(in.size() - taken, SSL3_RT_MAX_PLAIN_LENGTH);
     errno = 0;
-    const int n = SSL_write(
-        ssl_.get(), in.data() + taken,
-        static_cast<int>(std::min<size_t>(in.size() - taken, INT_MAX)));
-    if (n <= 0) {
-      const ssize_t error = TlsError(n);
-      return taken > 0 ? static_cast<ssize_t>(taken) : error;
+    const int n =
+        SSL_write(ssl_.get(), in.data() + taken, static_cast<int>(len));
+    if (n > 0) {
+      taken += static_cast<size_t>(n);
+      continue;
     }
-    taken += static_cast<size_t>(n);
+    const int error = SSL_get_error(ssl_.get(), n);
+    if (error == SSL_ERROR_WANT_WRITE && SSL_in_init(ssl_.get()) == 0) {
+      ERR_clear_error();
+      sealed_len_ = len;
+      return static_cast<ssize_t>(taken + len);
+    }
+    const ssize_t failed = TlsError(n);
+    return taken > 0 ? static_cast<ssize_t>(taken) : failed;
   }
   return static_cast<ssize_t>(taken);
 }
@@ -106,6 +131,12 @@ int Stream::Queue(proto::Bytes in) {
 }
 
 int Stream::Flush() {
+  if (sealed_len_ > 0) {
+    const ssize_t n = Write({});
+    if (n < 0) {
+      return n == -EAGAIN ? 0 : static_cast<int>(n);
+    }
+  }
   while (!pending_.empty()) {
     const ssize_t n = Write(proto::AsBytes(pending_));
     if (n == -EAGAIN) {
@@ -121,6 +152,7 @@ int Stream::Flush() {
 
 void Stream::Close() {
   ssl_.reset();
+  sealed_len_ = 0;
   pending_.clear();
   if (fd_ >= 0) {
     close(fd_);

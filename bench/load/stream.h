@@ -38,7 +38,7 @@ class Stream {
   // Sends what is pending, as far as the socket takes it: 0 or -errno.
   int Flush();
 
-  bool has_pending() const { return !pending_.empty(); }
+  bool has_pending() const { return !pending_.empty() || sealed_len_ > 0; }
   bool is_open() const { return fd_ >= 0; }
   int fd() const { return fd_; }
   void Close();
@@ -49,11 +49,14 @@ class Stream {
 
  private:
   ssize_t Write(proto::Bytes in);
+  ssize_t WriteTls(proto::Bytes in);
   ssize_t RecvTls(proto::MutableBytes out);
   ssize_t TlsError(int result);
 
   int fd_;
   bssl::UniquePtr<SSL> ssl_;
+  // Of what was taken, so much waits as a record that BoringSSL holds.
+  size_t sealed_len_ = 0;
   std::string pending_;
   uint64_t num_sent_ = 0;
   uint64_t num_received_ = 0;

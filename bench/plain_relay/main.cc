@@ -10,17 +10,27 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/statusor.h"
 #include "bench/plain_relay/plain_relay.h"
 #include "gateway/io/uring_driver.h"
+#include "gateway/tls/server_certificate.h"
+#include "gateway/tls/server_context.h"
+#include "gateway/tls/ticket_keys.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:0", "ADDRESS:PORT to accept at");
 ABSL_FLAG(std::string, server, "", "ADDRESS:PORT or unix:PATH to connect to");
+ABSL_FLAG(std::string, tls_certificate, "",
+          "file with the certificate that clients are shown; none: plain");
+ABSL_FLAG(std::string, tls_key, "", "file with its key");
 ABSL_FLAG(int, cpu, -1, "processor to run on; -1: any");
 
 namespace spicegate {
@@ -72,6 +82,28 @@ void PinTo(int cpu) {
   }
 }
 
+std::string FileText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// As the gateway: every suite, and tickets with keys of its own. Null: plain.
+absl::StatusOr<std::shared_ptr<const ServerTlsContext>> MakeTls() {
+  const std::string path = absl::GetFlag(FLAGS_tls_certificate);
+  if (path.empty()) {
+    return std::shared_ptr<const ServerTlsContext>();
+  }
+  auto certificate = ServerCertificate::Parse(
+      FileText(path), FileText(absl::GetFlag(FLAGS_tls_key)), path);
+  if (!certificate.ok()) {
+    return certificate.status();
+  }
+  return ServerTlsContext::Create(
+      {*std::move(certificate)},
+      {.ticket_keys = std::make_shared<TicketKeyring>(
+           TicketKeys::Rotate(/*old=*/nullptr))});
+}
+
 int StopSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -97,6 +129,10 @@ int Main() {
   }
   RaiseDescriptorLimit();
   PinTo(absl::GetFlag(FLAGS_cpu));
+  const auto tls = MakeTls();
+  if (!tls.ok()) {
+    return Refuse(EX_USAGE, std::string(tls.status().message()));
+  }
   const UniqueFd signals(StopSignals());
   auto driver = UringDriver::Create();
   auto listener = ListenTcp(host, port);
@@ -106,7 +142,7 @@ int Main() {
     return Refuse(EX_UNAVAILABLE, std::string(status.message()));
   }
   const std::string address = AddressText(LocalAddress(listener->get()));
-  PlainRelay relay(driver->get(), *std::move(listener), server);
+  PlainRelay relay(driver->get(), *std::move(listener), server, *tls);
   std::printf("{\"event\":\"listening\",\"address\":\"%s\"}\n",
               address.c_str());
   std::fflush(stdout);
@@ -120,8 +156,9 @@ int Main() {
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
-      "relays plain TCP with the gateway's own parts\n"
-      "  plain-relay --listen ADDRESS:PORT --server ADDRESS:PORT [--cpu N]");
+      "relays TCP with the gateway's own parts\n"
+      "  plain-relay --listen ADDRESS:PORT --server ADDRESS:PORT [--cpu N]\n"
+      "              [--tls_certificate FILE --tls_key FILE]");
   absl::ParseCommandLine(argc, argv);
   return spicegate::Main();
 }

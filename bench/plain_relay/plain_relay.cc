@@ -7,6 +7,8 @@
 #include "gateway/base/check.h"
 #include "gateway/base/close_reason.h"
 #include "gateway/io/deadline.h"
+#include "gateway/tls/handshake.h"
+#include "gateway/tls/tls_stream.h"
 
 namespace spicegate {
 namespace {
@@ -19,6 +21,20 @@ std::string Field(std::string_view name, int64_t value) {
   return "\"" + std::string(name) + "\":" + std::to_string(value);
 }
 
+// Those that are not 0.
+template <typename Counts>
+std::string ByReason(const Counts& counts) {
+  std::string members;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i].value() != 0) {
+      members += (members.empty() ? "" : ",") +
+                 Field(CloseReasonName(static_cast<CloseReason>(i)),
+                       counts[i].value());
+    }
+  }
+  return members;
+}
+
 // What is accepted inherits the options.
 UniqueFd Tuned(UniqueFd listener) {
   TuneSocket(listener.get());
@@ -28,9 +44,11 @@ UniqueFd Tuned(UniqueFd listener) {
 }  // namespace
 
 PlainRelay::PlainRelay(IoDriver* driver, UniqueFd listener,
-                       const SocketAddress& server)
+                       const SocketAddress& server,
+                       std::shared_ptr<const ServerTlsContext> tls)
     : driver_(driver),
       server_(server),
+      tls_(std::move(tls)),
       timers_(driver->NowMs()),
       buffers_(&counters_.relay_buffer_bytes),
       pipes_(driver, &counters_),
@@ -60,7 +78,7 @@ int64_t PlainRelay::SleepMs() const {
 }
 
 bool PlainRelay::finished() const {
-  return stopping_ && acceptor_.stopped() && num_connecting_ == 0 &&
+  return stopping_ && acceptor_.stopped() && num_opening_ == 0 &&
          channels_.size() == 0 && driver_->OpsInFlight() == 0;
 }
 
@@ -70,30 +88,57 @@ void PlainRelay::OnOp(uint32_t, OpResult) {
 }
 
 Task<void> PlainRelay::Serve(int client_fd) {
-  Leg client = Leg::Plain(driver_, client_fd);
+  ++num_opening_;
   counters_.links_accepted.Add(1);
-  const int fd = driver_->OpenSocket(server_.family());
-  if (fd < 0) {
-    client.Release(Socket::End::kReset);
+  co_await Open(Leg::Plain(driver_, client_fd));
+  --num_opening_;
+}
+
+Task<void> PlainRelay::Open(Leg client) {
+  if (tls_ != nullptr && !co_await Secure(&client)) {
+    client.Release(Socket::End::kFin);  // behind the alert
     co_return;
   }
-  Leg server = Leg::Plain(driver_, fd);
-  TuneConnectingSocket(fd);
-  ++num_connecting_;
-  int error = 0;
-  {
-    const Deadline deadline(&timers_, server.socket.get(),
-                            timers_.now_ms() + limits_.server_connect_ms);
-    error = co_await server.socket->Connected(server_.get(), server_.len);
-  }
-  --num_connecting_;
-  if (error != 0) {
-    counters_.links_refused[static_cast<size_t>(CloseReason::kServerConnect)]
-        .Add(1);
+  Leg server;
+  if (!co_await Connect(&server)) {
     client.Release(Socket::End::kReset);
     co_return;
   }
   Join(std::move(client), std::move(server));
+}
+
+Task<bool> PlainRelay::Secure(Leg* client) {
+  auto stream = TlsStream::Server(tls_, std::move(client->stream));
+  CHECK(stream != nullptr);
+  TlsStream* const tls = stream.get();
+  client->stream = std::move(stream);
+  const Deadline deadline(&timers_, client->socket.get(),
+                          timers_.now_ms() + limits_.preauth_deadline_ms);
+  if (co_await CompleteHandshake(tls, client->socket.get()) != 0) {
+    Refuse(ClientTlsReason(tls->failure()));
+    co_return false;
+  }
+  co_return true;
+}
+
+Task<bool> PlainRelay::Connect(Leg* server) {
+  const int fd = driver_->OpenSocket(server_.family());
+  if (fd < 0) {
+    co_return false;
+  }
+  *server = Leg::Plain(driver_, fd);
+  TuneConnectingSocket(fd);
+  const Deadline deadline(&timers_, server->socket.get(),
+                          timers_.now_ms() + limits_.server_connect_ms);
+  if (co_await server->socket->Connected(server_.get(), server_.len) != 0) {
+    Refuse(CloseReason::kServerConnect);
+    co_return false;
+  }
+  co_return true;
+}
+
+void PlainRelay::Refuse(CloseReason reason) {
+  counters_.links_refused[static_cast<size_t>(reason)].Add(1);
 }
 
 void PlainRelay::Join(Leg client, Leg server) {
@@ -137,14 +182,6 @@ void PlainRelay::OnChannelYielded(Channel* channel) {
 }
 
 std::string PlainRelay::Summary() const {
-  std::string ends;
-  for (size_t i = 0; i < kNumCloseReasons; ++i) {
-    const int64_t num = counters_.channels_closed[i].value();
-    if (num != 0) {
-      ends += (ends.empty() ? "" : ",") +
-              Field(CloseReasonName(static_cast<CloseReason>(i)), num);
-    }
-  }
   return "{\"event\":\"stopped\"," +
          Field("accepted", counters_.links_accepted.value()) + "," +
          Field("relayed", counters_.channels_opened[kTypeIndex].value()) + "," +
@@ -153,7 +190,8 @@ std::string PlainRelay::Summary() const {
          "," +
          Field("bytes_server_to_client",
                counters_.bytes_server_to_client[kTypeIndex].value()) +
-         ",\"ends\":{" + ends + "}}";
+         ",\"refused\":{" + ByReason(counters_.links_refused) + "},\"ends\":{" +
+         ByReason(counters_.channels_closed) + "}}";
 }
 
 }  // namespace spicegate

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A relay of plain TCP connections made of the gateway's own parts: acceptor,
-// connect, Channel with its pumps, timers, counters. What a worker has and this
-// has not: the SPICE link, the run queue's rounds and the spinner; so it can
-// stand beside relays that know no SPICE.
+// A relay of TCP connections, plain or TLS on the client's side, made of the
+// gateway's own parts: acceptor, TlsStream, connect, Channel with its pumps,
+// timers, counters. What a worker has and this has not: the SPICE link, the run
+// queue's rounds, the spinner and kernel TLS; so it can stand beside relays
+// that know no SPICE.
 #ifndef SPICEGATE_BENCH_PLAIN_RELAY_PLAIN_RELAY_H_
 #define SPICEGATE_BENCH_PLAIN_RELAY_PLAIN_RELAY_H_
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +27,7 @@
 #include "gateway/relay/buffer_pool.h"
 #include "gateway/relay/channel.h"
 #include "gateway/relay/pipe_pool.h"
+#include "gateway/tls/server_context.h"
 
 namespace spicegate {
 
@@ -32,13 +35,15 @@ namespace spicegate {
 // type whose bytes nobody inspects.
 class PlainRelay final : private ChannelOwner, private OpHandler {
  public:
-  // The driver outlives the relay.
-  PlainRelay(IoDriver* driver, UniqueFd listener, const SocketAddress& server);
+  // The driver outlives the relay. With `tls` clients have to speak it.
+  PlainRelay(IoDriver* driver, UniqueFd listener, const SocketAddress& server,
+             std::shared_ptr<const ServerTlsContext> tls = nullptr);
   // After Run only.
   ~PlainRelay();
 
   // Relays until `stop_fd` is readable, then closes every channel and returns
-  // when nothing is left in flight (at the latest when a connect gives up).
+  // when nothing is left in flight (at the latest when a handshake or a connect
+  // gives up).
   void Run(int stop_fd);
 
   // One JSON object: connections, bytes each way, ends by reason.
@@ -55,6 +60,12 @@ class PlainRelay final : private ChannelOwner, private OpHandler {
   void OnOp(uint32_t tag, OpResult result) override;
 
   Task<void> Serve(int client_fd);
+  // The handshake; false when it failed, and why is counted.
+  Task<bool> Secure(Leg* client);
+  // False when the server cannot be reached; counted too.
+  Task<bool> Connect(Leg* server);
+  Task<void> Open(Leg client);
+  void Refuse(CloseReason reason);
   // The one place that knows how a channel is composed.
   void Join(Leg client, Leg server);
   // True when a channel still has something to do.
@@ -64,6 +75,7 @@ class PlainRelay final : private ChannelOwner, private OpHandler {
 
   IoDriver* const driver_;
   const SocketAddress server_;
+  const std::shared_ptr<const ServerTlsContext> tls_;  // null: plain
   const Limits limits_;
   WorkerCounters counters_;
   TimerWheel timers_;
@@ -74,7 +86,7 @@ class PlainRelay final : private ChannelOwner, private OpHandler {
   std::vector<Handle> yielded_;
   std::vector<Handle> ended_;
   Acceptor acceptor_;
-  int64_t num_connecting_ = 0;
+  int64_t num_opening_ = 0;
   bool stopping_ = false;
 };
 

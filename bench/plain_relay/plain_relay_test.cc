@@ -2,18 +2,23 @@
 #include "bench/plain_relay/plain_relay.h"
 
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include "gateway/base/unique_fd.h"
 #include "gateway/io/listen.h"
 #include "gateway/io/uring_driver.h"
+#include "gateway/tls/server_context.h"
+#include "gateway/tls/test_certificate.h"
+#include "gateway/tls/tls_types.h"
 
 namespace spicegate {
 namespace {
@@ -23,17 +28,18 @@ constexpr int kPatienceMs = 20'000;
 // A relay on a thread of its own, from construction to Stop.
 class RelayThread {
  public:
-  explicit RelayThread(const SocketAddress& server)
+  explicit RelayThread(const SocketAddress& server,
+                       std::shared_ptr<const ServerTlsContext> tls = nullptr)
       : stop_(eventfd(0, EFD_CLOEXEC)) {
     UniqueFd listener = *ListenTcp("127.0.0.1", 0);
     address_ = LocalAddress(listener.get());
-    thread_ =
-        std::thread([this, server, listener = std::move(listener)]() mutable {
-          auto driver = *UringDriver::Create();
-          PlainRelay relay(driver.get(), std::move(listener), server);
-          relay.Run(stop_.get());
-          summary_ = relay.Summary();
-        });
+    thread_ = std::thread([this, server, tls = std::move(tls),
+                           listener = std::move(listener)]() mutable {
+      auto driver = *UringDriver::Create();
+      PlainRelay relay(driver.get(), std::move(listener), server, tls);
+      relay.Run(stop_.get());
+      summary_ = relay.Summary();
+    });
   }
   ~RelayThread() { Stop(); }
 
@@ -101,7 +107,7 @@ TEST(PlainRelay, CarriesBytesBothWaysAndCountsThem) {
   EXPECT_EQ(relay.Stop(),
             "{\"event\":\"stopped\",\"accepted\":10,\"relayed\":10,"
             "\"bytes_client_to_server\":30,\"bytes_server_to_client\":60,"
-            "\"ends\":{\"client_closed\":10}}");
+            "\"refused\":{},\"ends\":{\"client_closed\":10}}");
 }
 
 TEST(PlainRelay, ResetsTheClientWhenNobodyListens) {
@@ -117,6 +123,50 @@ TEST(PlainRelay, ResetsTheClientWhenNobodyListens) {
   char byte = 0;
   EXPECT_EQ(recv(client.get(), &byte, 1, MSG_DONTWAIT), -1);
   EXPECT_EQ(errno, ECONNRESET);
+}
+
+std::shared_ptr<const ServerTlsContext> MakeTls() {
+  const TestCertificate certificate = MakeTestCertificate({}, nullptr);
+  return *ServerTlsContext::Create(certificate.pem(), certificate.key_pem(),
+                                   TlsVersion::kTls13);
+}
+
+TEST(PlainRelay, EndsTlsOfTheClient) {
+  const UniqueFd listener = *ListenTcp("127.0.0.1", 0);
+  RelayThread relay(LocalAddress(listener.get()), MakeTls());
+  const UniqueFd client = ConnectTo(relay.address());
+  const bssl::UniquePtr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()));
+  const bssl::UniquePtr<SSL> ssl(SSL_new(context.get()));
+  ASSERT_EQ(SSL_set_fd(ssl.get(), client.get()), 1);
+  ASSERT_EQ(SSL_connect(ssl.get()), 1);
+  ASSERT_EQ(SSL_write(ssl.get(), "ask", 3), 3);
+  const UniqueFd server = AcceptFrom(listener);
+  EXPECT_EQ(ReadUpTo(server, 3), "ask");
+  ASSERT_EQ(send(server.get(), "answer", 6, MSG_NOSIGNAL), 6);
+  std::string answer(6, '\0');
+  EXPECT_EQ(SSL_read(ssl.get(), answer.data(), 6), 6);
+  EXPECT_EQ(answer, "answer");
+  SSL_shutdown(ssl.get());
+  EXPECT_EQ(ReadUpTo(server, 1), "");
+  shutdown(server.get(), SHUT_WR);
+  EXPECT_EQ(SSL_read(ssl.get(), answer.data(), 6), 0);
+  EXPECT_EQ(SSL_get_error(ssl.get(), 0), SSL_ERROR_ZERO_RETURN);
+  EXPECT_EQ(relay.Stop(),
+            "{\"event\":\"stopped\",\"accepted\":1,\"relayed\":1,"
+            "\"bytes_client_to_server\":3,\"bytes_server_to_client\":6,"
+            "\"refused\":{},\"ends\":{\"client_closed\":1}}");
+}
+
+TEST(PlainRelay, RefusesAClientThatSpeaksNoTls) {
+  const UniqueFd listener = *ListenTcp("127.0.0.1", 0);
+  RelayThread relay(LocalAddress(listener.get()), MakeTls());
+  const UniqueFd client = ConnectTo(relay.address());
+  ASSERT_EQ(send(client.get(), "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+  ReadUpTo(client, 1000);  // to the end
+  const std::string summary = relay.Stop();
+  EXPECT_NE(summary.find("\"refused\":{\"client_tls\":1}"), std::string::npos)
+      << summary;
+  EXPECT_NE(summary.find("\"relayed\":0,"), std::string::npos) << summary;
 }
 
 TEST(PlainRelay, StopsWithChannelsOpen) {

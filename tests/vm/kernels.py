@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's kernels, unpacked into a cache; none is ever installed.
+
+Usage: python3 -m tests.vm.kernels [--any]
+
+Fetches what the cache lacks and prints one folder a line. The packages' names
+carry version numbers that vanish from the archive with the next security fix,
+so they are looked up in apt's package lists each time. Needs no root. With
+--any a kernel that was fetched earlier serves where today's cannot be had.
+
+A folder is what one .deb holds: boot/vmlinuz-* and lib/modules/*. It appears
+by one rename, so runs side by side do not see half of one. Old ones are left
+alone, another run may be using them; remove them at will.
+"""
+
+import glob
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# The series we test on, by the package that always depends on its newest.
+META_PACKAGES = {
+    "6.1": "linux-image-cloud-amd64",
+    "6.12": "linux-image-6.12-cloud-amd64",
+}
+
+_SYSTEM_CACHE = "/var/cache/spicegate/kernels"
+_DOWNLOAD_LIMIT_S = 600
+_HELPER_LIMIT_S = 120
+
+
+class Unavailable(Exception):
+    """No kernel of a series is here, and none can be fetched; says why."""
+
+
+def cache_dirs():
+    """Where kernels are looked for; the first that is writable gets new ones.
+
+    $SPICEGATE_KERNELS alone where it is set. Otherwise the system's, which root
+    fills, then the user's own. The home comes from the password database too,
+    as tests and CI run without HOME.
+    """
+    if os.environ.get("SPICEGATE_KERNELS"):
+        return [os.environ["SPICEGATE_KERNELS"]]
+    uid = os.getuid()
+    own = os.environ.get("XDG_CACHE_HOME")
+    if not own:
+        try:
+            own = os.path.join(pwd.getpwuid(uid).pw_dir, ".cache")
+        except KeyError:
+            own = "/nonexistent"
+    found = [_SYSTEM_CACHE, os.path.join(own, "spicegate", "kernels")]
+    # A user without a home still has what a test may use up.
+    if os.environ.get("TEST_TMPDIR"):
+        found.append(os.path.join(os.environ["TEST_TMPDIR"], "kernels"))
+    return found
+
+
+def find(series):
+    """The folder of a series' newest kernel, fetched if it is not here.
+
+    A kernel of the same series that was fetched earlier serves when apt cannot
+    name or deliver the newest. Raises Unavailable.
+    """
+    try:
+        return ensure(series)
+    except Unavailable as why:
+        folder = _newest_cached(series)
+        if folder is None:
+            raise
+        print(f"using {os.path.basename(folder)}: {why}", file=sys.stderr)
+        return folder
+
+
+def ensure(series):
+    """The folder of what apt says is the newest; raises Unavailable."""
+    package, version = _resolve(series)
+    name = f"{package}_{version.replace(':', '%3a')}"
+    for cache in cache_dirs():
+        if _whole(os.path.join(cache, name)):
+            return os.path.join(cache, name)
+    return _fetch(package, version, name)
+
+
+def image(folder):
+    """The bootable kernel in a folder."""
+    return glob.glob(os.path.join(folder, "boot", "vmlinuz-*"))[0]
+
+
+def _whole(folder):
+    return bool(glob.glob(os.path.join(folder, "boot", "vmlinuz-*")))
+
+
+def _newest_cached(series):
+    """The newest folder of a series in any cache; None when there is none."""
+    found = []
+    for cache in cache_dirs():
+        pattern = f"linux-image-{series}.*-cloud-amd64_*"
+        found += filter(_whole, glob.glob(os.path.join(cache, pattern)))
+    return max(found, key=_version_key, default=None)
+
+
+def _version_key(folder):
+    version = os.path.basename(folder).rpartition("_")[2]
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def _resolve(series):
+    """(package, version) that apt would install today."""
+    meta = META_PACKAGES[series]
+    text = _run(["apt-cache", "--no-all-versions", "show", meta])
+    match = re.search(
+        r"^Depends: (linux-image-\S+) \(= (\S+)\)", text, re.MULTILINE
+    )
+    if match is None:
+        raise Unavailable(f"apt's package lists have no {meta}")
+    return match.groups()
+
+
+def _fetch(package, version, name):
+    cache = _writable_cache()
+    temporary = tempfile.mkdtemp(prefix=".fetching-", dir=cache)
+    try:
+        print(f"fetching {package} {version}", file=sys.stderr, flush=True)
+        # As root apt would change to a user that cannot write here.
+        _run(
+            ["apt-get", "-q", "-o", "APT::Sandbox::User=root"]
+            + ["-o", "Acquire::Retries=3"]
+            + ["download", f"{package}={version}"],
+            cwd=temporary,
+            limit_s=_DOWNLOAD_LIMIT_S,
+        )
+        (archive,) = glob.glob(os.path.join(temporary, "*.deb"))
+        tree = os.path.join(temporary, "tree")
+        _run(["dpkg", "-x", archive, tree])
+        if not _whole(tree):
+            raise Unavailable(f"{os.path.basename(archive)} holds no kernel")
+        return _publish(tree, os.path.join(cache, name))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(tree, folder):
+    """Renames tree to folder, or takes what another run put there first."""
+    os.chmod(tree, 0o755)
+    try:
+        os.rename(tree, folder)
+    except OSError:
+        if not _whole(folder):
+            raise
+    return folder
+
+
+def _writable_cache():
+    for cache in cache_dirs():
+        try:
+            os.makedirs(cache, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(cache, os.W_OK):
+            return cache
+    raise Unavailable("no cache folder can be written: set SPICEGATE_KERNELS")
+
+
+def _run(argv, cwd=None, limit_s=_HELPER_LIMIT_S):
+    """Standard output of a program; Unavailable when it fails."""
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=limit_s,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Unavailable(f"{argv[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{argv[0]} took over {limit_s} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else f"exit code {done.returncode}"
+        raise Unavailable(f"{argv[0]}: {why}")
+    return done.stdout.decode(errors="replace")
+
+
+def main():
+    get = find if sys.argv[1:] == ["--any"] else ensure
+    for series in META_PACKAGES:
+        try:
+            print(get(series))
+        except Unavailable as why:
+            sys.exit(f"no kernel {series}: {why}")
+
+
+if __name__ == "__main__":
+    main()
