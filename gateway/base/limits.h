@@ -105,9 +105,10 @@ inline constexpr unsigned kServerSessionLifeS = 3600;
 // before others have their turn.
 inline constexpr int kMaxTlsControlRecords = 32;
 
-// Looks at whether kernel TLS has passed its last record on, before the
-// socket's end is sent all the same. It does so within a jiffy of having room.
-inline constexpr int kMaxTlsEndLooks = 1000;
+// How long kernel TLS may take to pass its last record on while the socket has
+// room, before the socket's end is sent all the same. Its own retry comes
+// within 10 ms.
+inline constexpr int64_t kTlsEndMs = 200;
 
 // One splice towards kernel TLS. More than a record at once can leave the
 // connection waiting for ever on Linux 6.1.

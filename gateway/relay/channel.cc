@@ -30,6 +30,12 @@ void EndLeg(Leg* leg, Socket::End end, bool all_read) {
   leg->Release(end);
 }
 
+// A failure of ours to follow a peer whose connection is sound. After an alert
+// the peer has given up by itself.
+bool IsTlsFailure(int error) {
+  return error == kTlsBadRecord || error == kTlsRekeyed;
+}
+
 // Why a channel ends when a leg fails with `error`.
 CloseReason FailureReason(bool client_failed, int error) {
   switch (error) {
@@ -237,7 +243,10 @@ void Channel::OnPumpFinished(Pump* pump) {
 
 void Channel::OnPumpFailed(Pump* pump, bool source, int error) {
   const bool client_failed = (pump == &to_server_) == source;
-  if (!client_failed && first_message_ == FirstMessage::kAwaited) {
+  // Where only TLS failed the server still has its socket, and is to see it
+  // closed no earlier than any other.
+  if (!client_failed && first_message_ == FirstMessage::kAwaited &&
+      !IsTlsFailure(error)) {
     first_message_ = FirstMessage::kNeverComes;
   }
   const CloseReason reason = FailureReason(client_failed, error);
@@ -304,6 +313,9 @@ size_t Channel::ReadAndDrop() {
         server().socket->Wait(Ready::kReadable, this);
       }
       return total;
+    }
+    if (IsTlsFailure(static_cast<int>(n))) {
+      return total;  // nothing can be seen any more: until the deadline
     }
     if (n <= 0) {
       Finish(SafeEnd::kServerEnded);

@@ -91,6 +91,12 @@ void ClientTlsContext::OfferSession(ssl_st* ssl) const {
   }
 }
 
+void ClientTlsContext::ForgetSession() const {
+  SslSessionPtr forgotten;
+  const std::lock_guard<std::mutex> lock(session_mutex_);
+  session_.swap(forgotten);
+}
+
 int ClientTlsContext::KeepSession(ssl_st* ssl, ssl_session_st* session) {
   const auto* self = static_cast<const ClientTlsContext*>(
       SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), SelfIndex()));

@@ -53,6 +53,9 @@ class ClientTlsContext {
   // thread.
   void OfferSession(ssl_st* ssl) const;
 
+  // After a handshake that failed: perhaps for what was offered.
+  void ForgetSession() const;
+
   // For TlsStream. The app data of an SSL made from it must point to a
   // TlsVerdict, where the verification leaves what it found.
   ssl_ctx_st* ssl_context() const { return ssl_context_.get(); }

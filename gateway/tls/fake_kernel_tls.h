@@ -119,6 +119,7 @@ class FakeKernelTls final : public IoDriver {
     return static_cast<ssize_t>(Take(out));
   }
 
+  int64_t now_ms = 1;
   // What TCP has; -1: it has everything.
   int64_t tcp_bytes_taken = -1;
 
@@ -178,7 +179,7 @@ class FakeKernelTls final : public IoDriver {
   bool Spin(int64_t) override { return false; }
   unsigned Dispatch() override { return 0; }
   void Wake() override {}
-  int64_t NowMs() const override { return 0; }
+  int64_t NowMs() const override { return now_ms; }
   size_t OpsInFlight() const override { return 0; }
 
  private:

@@ -231,10 +231,21 @@ bool KernelTlsStream::EverythingIsWithTcp() {
   // were taken (Linux 6.1 and 6.12).
   const int64_t next_record = driver()->NextTlsRecord(socket_->fd(), key_len_);
   const int64_t taken = driver()->TcpBytesTaken(socket_->fd());
-  return next_record < 0 || taken < 0 ||
-         taken >=
-             tcp_base_ + plaintext_sent_ + next_record * record_overhead_ ||
-         ++num_end_looks_ > kMaxTlsEndLooks;
+  if (next_record < 0 || taken < 0 ||
+      taken >= tcp_base_ + plaintext_sent_ + next_record * record_overhead_) {
+    return true;
+  }
+  // We are only asked while the socket has room: time without counts anew.
+  const int64_t now_ms = driver()->NowMs();
+  if (looking_since_ms_ == 0 || now_ms - looked_ms_ >= kTlsEndMs) {
+    looking_since_ms_ = now_ms;
+  }
+  looked_ms_ = now_ms;
+  return now_ms - looking_since_ms_ >= kTlsEndMs;
+}
+
+void KernelTlsStream::SendFatalAlert(uint8_t description) {
+  SendAlert(kAlertFatal, description);
 }
 
 void KernelTlsStream::SendAlert(uint8_t level, uint8_t description) {

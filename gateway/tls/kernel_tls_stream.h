@@ -53,6 +53,9 @@ class KernelTlsStream final : public Stream {
 
   RelayedTls* relayed() { return &relayed_; }
 
+  // Tells the peer, if it can be told without waiting.
+  void SendFatalAlert(uint8_t description);
+
  private:
   struct Early {
     std::vector<uint8_t> bytes;
@@ -84,9 +87,11 @@ class KernelTlsStream final : public Stream {
   // since the connection's first what a record adds.
   int64_t tcp_base_ = 0;
   int64_t plaintext_sent_ = 0;
+  // When it was looked for the last record there, first and last in a row.
+  int64_t looking_since_ms_ = 0;
+  int64_t looked_ms_ = 0;
   PostHandshake post_handshake_;
   int16_t error_ = 0;  // -errno, for good
-  int16_t num_end_looks_ = 0;
   const uint8_t record_overhead_;
   const uint8_t key_len_;
   const bool limited_key_;

@@ -262,6 +262,9 @@ int TlsStream::Handshake() {
 }
 
 int TlsStream::FailHandshake(int ssl_error) {
+  if (client_context_ != nullptr) {
+    client_context_->ForgetSession();
+  }
   if (verdict_.failure != TlsFailure::kNone) {
     Flush();  // the alert about it
     return Die(-EKEYREJECTED);
@@ -379,7 +382,7 @@ ssize_t TlsStream::Write(std::span<const uint8_t> in) {
     }
     unreported_ = SealRecords(in);
     if (unreported_ == 0) {
-      return FailedWith(SSL_ERROR_SSL);
+      return Die(kTlsBadRecord);  // memory is out
     }
   }
   const int flushed = Flush();
@@ -389,7 +392,7 @@ ssize_t TlsStream::Write(std::span<const uint8_t> in) {
   const size_t left = UnsentPlaintext();
   const size_t taken = unreported_ - left;
   unreported_ = left;
-  return taken > 0 ? static_cast<ssize_t>(taken) : flushed;
+  return taken > 0 || in.empty() ? static_cast<ssize_t>(taken) : -EAGAIN;
 }
 
 size_t TlsStream::UnsentPlaintext() const {
@@ -458,6 +461,9 @@ ssize_t TlsStream::FailedWith(int ssl_error) {
     const int error = IsPeersAlert() ? kTlsPeerAlert : kTlsBadRecord;
     verdict_ = {TlsFailure::kProtocol, TakeSslError()};
     Flush();  // the alert about it
+    if (Offloaded(OffloadDirections::kSend) && error == kTlsBadRecord) {
+      kernel_->SendFatalAlert(SSL_AD_BAD_RECORD_MAC);
+    }
     return Die(error);
   }
   return Die(lower_error_ != 0 ? lower_error_ : kTlsBadRecord);

@@ -54,7 +54,11 @@ OffloadDirections TlsStream::HandOver(Socket* socket,
       shutdown_started_ || socket->driver()->StartTls(socket->fd()) != 0) {
     return given;
   }
-  if (wants(OffloadDirections::kSend) && unsent_.empty() &&
+  // In TLS 1.3 no record yet means a new key whose announcement BoringSSL has
+  // not sent: the link has been written under every other one.
+  const bool announced =
+      version() != TlsVersion::kTls13 || SSL_get_write_sequence(ssl_.get()) > 0;
+  if (wants(OffloadDirections::kSend) && unsent_.empty() && announced &&
       HandOverOne(socket, TlsDirection::kSend)) {
     given = given | OffloadDirections::kSend;
   }

@@ -3,6 +3,7 @@
 // TlsStream::BeginRelaying: what goes to the kernel, what stays, and that
 // nothing is lost on the way. The kernel is a fake; tests/vm has the real one.
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include <memory>
 #include <string>
@@ -25,6 +26,9 @@ class TlsStreamOffloadTest : public ::testing::Test {
                                       &policy_);
     EXPECT_TRUE(pair_->RunHandshakes());
     EXPECT_EQ(pair_->server_result, 0);
+    // As a link is written by both sides before.
+    EXPECT_EQ(server()->Write(BytesOf("link")), 4);
+    EXPECT_EQ(ReadAvailable(client()), BytesOf("link"));
   }
   ~TlsStreamOffloadTest() override {
     stream_.reset();
@@ -137,6 +141,19 @@ TEST_F(TlsStreamOffloadTest, APartOfARecordInHandKeepsReceivingInUserSpace) {
   EXPECT_EQ(ReadFrom(stream), "in two parts");
 }
 
+TEST_F(TlsStreamOffloadTest, AKeyThatThePeerDoesNotKnowYetStaysHere) {
+  // BoringSSL changes its key at once, and says so with its next record.
+  ASSERT_TRUE(SSL_key_update(TlsStreamTestPeer::Ssl(client()),
+                             SSL_KEY_UPDATE_REQUESTED));
+  ASSERT_EQ(client()->Write(BytesOf("rekeyed")), 7);
+  EXPECT_EQ(ReadFrom(server(), 7), "rekeyed");
+  Stream* const stream = Begin();
+  EXPECT_EQ(Open(kReceive), 1);
+  EXPECT_TRUE(kernel_.send_key.empty());
+  ASSERT_EQ(stream->Write(BytesOf("mine too")), 8);
+  EXPECT_EQ(ReadAvailable(client()), BytesOf("mine too"));
+}
+
 TEST_F(TlsStreamOffloadTest, APeerThatIsGoneAlreadyStaysInUserSpace) {
   kernel_.start_result = -ENOTCONN;
   Stream* const stream = Begin();
@@ -190,6 +207,9 @@ TEST_F(OffloadSendOnly, BoringSslCannotSendUnderTheKernelsKey) {
   pair_->to_server->bytes.back() ^= 1;
   EXPECT_EQ(ReadFrom(stream), std::to_string(kTlsBadRecord));
   EXPECT_TRUE(pair_->to_client->bytes.empty()) << "an alert under an old key";
+  ASSERT_EQ(kernel_.sent.size(), 1U);
+  EXPECT_EQ(kernel_.sent[0].type, kTlsRecordAlert);
+  EXPECT_EQ(kernel_.sent[0].bytes, "\x02\x14") << "bad_record_mac";
 }
 
 TEST_F(OffloadReceiveOnly, ReceivesByTheKernelAndSendsHere) {
