@@ -96,15 +96,28 @@ ssize_t SendTlsRecordTo(int fd, uint8_t type, std::span<const uint8_t> in) {
 }
 
 int64_t TcpBytesTakenBy(int fd) {
-  tcp_info info{};
-  socklen_t len = sizeof(info);
+  // What is acknowledged between the two calls would count too few: they are
+  // made until nothing was. A peer cannot keep that up, what it acknowledges
+  // has an end; too few is a wait longer, never a byte lost.
+  constexpr int kMaxRounds = 16;
+  int64_t acked_before = -1;
   int num_unacked = 0;
-  // In this order: what is acknowledged in between counts once too few.
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
-      ioctl(fd, SIOCOUTQ, &num_unacked) != 0) {
-    return -errno;
+  for (int i = 0; i < kMaxRounds; ++i) {
+    tcp_info info{};
+    socklen_t len = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+      return -errno;
+    }
+    const auto acked = static_cast<int64_t>(info.tcpi_bytes_acked);
+    if (acked == acked_before) {
+      return acked + num_unacked;
+    }
+    acked_before = acked;
+    if (ioctl(fd, SIOCOUTQ, &num_unacked) != 0) {
+      return -errno;
+    }
   }
-  return static_cast<int64_t>(info.tcpi_bytes_acked) + num_unacked;
+  return acked_before + num_unacked;
 }
 
 int64_t NextTlsRecordOf(int fd, size_t key_len) {

@@ -31,6 +31,25 @@ std::string Message(uint16_t type, const std::string& body) {
   return std::string(header.begin(), header.end()) + body;
 }
 
+// A plain stream that reads `error` once that is set, as TLS fails.
+class FailingStream final : public Stream {
+ public:
+  FailingStream(Stream* plain, const int* error)
+      : plain_(plain), error_(error) {}
+
+  ssize_t Read(std::span<uint8_t> out) override {
+    return *error_ != 0 ? *error_ : plain_->Read(out);
+  }
+  ssize_t Write(std::span<const uint8_t> in) override {
+    return plain_->Write(in);
+  }
+  int ShutdownWrite() override { return plain_->ShutdownWrite(); }
+
+ private:
+  Stream* const plain_;
+  const int* const error_;
+};
+
 class ChannelTest : public testing::Test, protected ChannelOwner {
  protected:
   ChannelTest()
@@ -56,10 +75,15 @@ class ChannelTest : public testing::Test, protected ChannelOwner {
     auto server = network_.Connection();
     client_ = std::move(client.second);
     server_ = std::move(server.second);
+    Leg server_leg = Leg::Plain(&driver_, server.first);
+    if (server_may_fail_) {
+      server_leg.stream = std::make_unique<FailingStream>(
+          server_leg.socket->plain(), &server_error_);
+    }
     channel_ = std::make_unique<Channel>(
         &context_, static_cast<ChannelOwner*>(this), ChannelKey{type, 0},
         HeaderKind::kMini, Leg::Plain(&driver_, client.first),
-        Leg::Plain(&driver_, server.first));
+        std::move(server_leg));
     channel_->Start(Handle{0, 1}, Handle{0, 1});
   }
 
@@ -111,6 +135,8 @@ class ChannelTest : public testing::Test, protected ChannelOwner {
   RelayContext context_{&timers_, &limits_, {&buffers_, &pipes_, &counters_}};
   SimPeer client_;
   SimPeer server_;
+  bool server_may_fail_ = false;
+  int server_error_ = 0;
   std::unique_ptr<Channel> channel_;
   std::optional<uint32_t> session_id_;
   std::optional<CloseReason> closing_;
@@ -368,6 +394,41 @@ TEST_F(ChannelTest, ADisplayServerThatEndsFirstIsNotWaitedFor) {
   Run();
   EXPECT_TRUE(ended_);
   EXPECT_EQ(closing_, CloseReason::kServerClosed);
+  EXPECT_EQ(SafeEnds(SafeEnd::kServerEnded), 1);
+}
+
+TEST_F(ChannelTest, ADisplayWhoseTlsBreaksIsNotClosedBeforeItsDeadline) {
+  server_may_fail_ = true;
+  for (const int error : {kTlsBadRecord, kTlsRekeyed}) {
+    closing_.reset();
+    ended_ = false;
+    Open(ChannelType::kDisplay);
+    Run();
+    server_error_ = error;
+    server_.WriteString("what cannot be opened");
+    Run();
+    EXPECT_EQ(closing_, error == kTlsBadRecord ? CloseReason::kServerTlsRecord
+                                               : CloseReason::kServerTlsRekey);
+    RunFor(kDisplayCommittedMs - 1);
+    EXPECT_FALSE(server_.ended()) << "QEMU would crash";
+    EXPECT_FALSE(ended_);
+    const int64_t before = SafeEnds(SafeEnd::kTimedOut);
+    RunFor(2);
+    EXPECT_TRUE(ended_);
+    EXPECT_EQ(SafeEnds(SafeEnd::kTimedOut), before + 1);
+    server_error_ = 0;
+  }
+}
+
+TEST_F(ChannelTest, ADisplayWhoseServerGaveUpIsOver) {
+  server_may_fail_ = true;
+  Open(ChannelType::kDisplay);
+  Run();
+  server_error_ = kTlsPeerAlert;
+  server_.WriteString("alert");
+  Run();
+  EXPECT_EQ(closing_, CloseReason::kServerTlsAlert);
+  EXPECT_TRUE(ended_);
   EXPECT_EQ(SafeEnds(SafeEnd::kServerEnded), 1);
 }
 

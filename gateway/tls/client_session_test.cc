@@ -92,6 +92,18 @@ TEST_P(ClientSession, AnImpostorIsStillRefused) {
   EXPECT_EQ(pair.client->failure(), TlsFailure::kChain);
 }
 
+TEST_P(ClientSession, WhatAHandshakeFailedWithIsNotOfferedAgain) {
+  const auto server = WithTickets(ServerContext());
+  EXPECT_FALSE(Resumes(server));
+  ASSERT_NE(Remembered(), nullptr);
+  TlsPair pair(client_, server);
+  EXPECT_EQ(pair.client->Handshake(), -EAGAIN);
+  pair.to_client->bytes.assign({'n', 'o', ' ', 'T', 'L', 'S', '\n'});
+  EXPECT_EQ(pair.client->Handshake(), -EPROTO);
+  EXPECT_EQ(Remembered(), nullptr);
+  EXPECT_FALSE(Resumes(server));
+}
+
 TEST_P(ClientSession, ASessionThatWasResumedIsNotPassedOn) {
   const auto server = WithTickets(ServerContext());
   EXPECT_FALSE(Resumes(server));

@@ -235,11 +235,14 @@ bool KernelTlsStream::EverythingIsWithTcp() {
       taken >= tcp_base_ + plaintext_sent_ + next_record * record_overhead_) {
     return true;
   }
-  // We are only asked while the socket has room: time without counts anew.
+  // We are only asked while the socket has room: time without counts anew, and
+  // so does time in which something moved.
   const int64_t now_ms = driver()->NowMs();
-  if (looking_since_ms_ == 0 || now_ms - looked_ms_ >= kTlsEndMs) {
+  if (looking_since_ms_ == 0 || taken != taken_at_last_look_ ||
+      now_ms - looked_ms_ >= kTlsEndMs) {
     looking_since_ms_ = now_ms;
   }
+  taken_at_last_look_ = taken;
   looked_ms_ = now_ms;
   return now_ms - looking_since_ms_ >= kTlsEndMs;
 }

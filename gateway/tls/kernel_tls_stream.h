@@ -87,7 +87,9 @@ class KernelTlsStream final : public Stream {
   // since the connection's first what a record adds.
   int64_t tcp_base_ = 0;
   int64_t plaintext_sent_ = 0;
-  // When it was looked for the last record there, first and last in a row.
+  // When it was looked for the last record there, first and last in a row
+  // without anything new.
+  int64_t taken_at_last_look_ = 0;
   int64_t looking_since_ms_ = 0;
   int64_t looked_ms_ = 0;
   PostHandshake post_handshake_;

@@ -279,9 +279,12 @@ TEST_F(KernelTlsStreamTest, TheEndDoesNotWaitForEver) {
   EXPECT_EQ(stream_->ShutdownWrite(), -EAGAIN);
   // The peer did not read for an hour, and there was no room: nobody asked.
   kernel_.now_ms += 3'600'000;
-  for (int64_t ms = 0; ms < kTlsEndMs; ++ms) {
-    ASSERT_EQ(stream_->ShutdownWrite(), -EAGAIN) << ms;
-    ++kernel_.now_ms;
+  for (int round = 0; round < 3; ++round) {
+    ++kernel_.tcp_bytes_taken;  // something moved: it is worth waiting on
+    for (int64_t ms = 0; ms < kTlsEndMs; ++ms) {
+      ASSERT_EQ(stream_->ShutdownWrite(), -EAGAIN) << round << " " << ms;
+      ++kernel_.now_ms;
+    }
   }
   EXPECT_EQ(stream_->ShutdownWrite(), 0);
   EXPECT_TRUE(kernel_.write_side_ended);

@@ -16,7 +16,10 @@ std::unique_ptr<Stream> TlsStream::BeginRelaying(Socket* socket,
   const OffloadDirections wanted = policy_ != nullptr
                                        ? policy_->For(leg_, version(), suite())
                                        : OffloadDirections::kNone;
-  const int64_t tcp_bytes_taken = socket->driver()->TcpBytesTaken(socket->fd());
+  const int64_t tcp_bytes_taken =
+      wanted != OffloadDirections::kNone
+          ? socket->driver()->TcpBytesTaken(socket->fd())
+          : 0;
   const OffloadDirections given = HandOver(socket, wanted);
   RelayedTls relayed(counters, leg_, version(), suite(), given);
   exact_ = false;

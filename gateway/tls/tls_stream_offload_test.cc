@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // TlsStream::BeginRelaying: what goes to the kernel, what stays, and that
-// nothing is lost on the way. The kernel is a fake; tests/vm has the real one.
+// nothing is lost on the way. The kernel is a fake; tests/tls has the real one.
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 

@@ -99,12 +99,11 @@ std::vector<ChannelKey> OfferedChannels() {
 std::string ExtraJson(const WorldOptions& options) {
   std::string json = R"(,"relay":{"splice":)";
   json += options.splice ? "true}" : "false}";
-  const WorldOptions standard;
-  if (options.client_offload != standard.client_offload ||
-      options.server_offload != standard.server_offload) {
-    json += R"(,"tls":{"client_offload":")" + options.client_offload +
-            R"(","server_offload":")" + options.server_offload + R"("})";
-  }
+  // A host may have kernel TLS all the same.
+  json += R"(,"tls":{"offload":")";
+  json += ExpectsKernelTls() ? "auto" : "off";
+  json += R"(","client_offload":")" + options.client_offload +
+          R"(","server_offload":")" + options.server_offload + R"("})";
   return json;
 }
 
@@ -295,6 +294,11 @@ std::unique_ptr<OpenedChannel> TlsWorld::TakeOpened(ChannelKey key) {
 double TlsWorld::NumClosed(const std::string& reason) {
   return gateway_->Metrics().Value("spicegate_channels_closed_total",
                                    "reason=\"" + reason + "\"");
+}
+
+double TlsWorld::NumSpliced() {
+  return gateway_->Metrics().Value("spicegate_relay_bytes_total",
+                                   "way=\"spliced\"");
 }
 
 double TlsWorld::NumRelayed(TlsSide side, const std::string& offload,

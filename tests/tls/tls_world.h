@@ -92,6 +92,8 @@ class TlsWorld {
 
   // spicegate_channels_closed_total.
   double NumClosed(const std::string& reason);
+  // spicegate_relay_bytes_total.
+  double NumSpliced();
   // Relayed connections of a leg, by what becomes of their records; `suite`
   // narrows it to that version and cipher.
   double NumRelayed(TlsSide side, const std::string& offload,

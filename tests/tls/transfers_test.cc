@@ -26,6 +26,7 @@ constexpr ChannelKey kPort = {ChannelType::kPort, 0};
 constexpr uint64_t kNumSingleBytes = 300;
 constexpr uint64_t kStalledBytes = 8 << 20;
 constexpr uint64_t kSomeBytes = 256 * 1024;
+constexpr uint64_t kSplicedBytes = 4 << 20;
 
 struct Legs {
   LegKind viewer;
@@ -97,6 +98,41 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::ValuesIn(kLegs), testing::Bool(),
                      testing::Values(kMain, kDisplay, kPort)),
     PathName);
+
+// Where the kernel makes the records bulk is spliced, both ways, and nowhere
+// else.
+class SpliceTest
+    : public TransferFixture,
+      public testing::WithParamInterface<std::tuple<Legs, bool /*splice*/>> {
+ protected:
+  void SetUp() override {
+    const auto& [legs, splice] = GetParam();
+    Open({.splice = splice}, legs, kPort);
+  }
+};
+
+TEST_P(SpliceTest, IsUsedWhereItCanBe) {
+  const double before = world_->NumSpliced();
+  ExpectExchange(BulkPlan(kPort, kSplicedBytes));
+  const double spliced = world_->NumSpliced() - before;
+  if (std::get<bool>(GetParam()) && ExpectsKernelTls()) {
+    // More than one direction has, and less than what small reads may take.
+    EXPECT_GT(spliced, 1.2 * kSplicedBytes);
+  } else {
+    EXPECT_EQ(spliced, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Legs, SpliceTest,
+    testing::Combine(testing::Values(Legs{kTls13Leg, kPlainLeg},
+                                     Legs{kPlainLeg, kTls13Leg},
+                                     Legs{kTls12Leg, kTls13Leg}),
+                     testing::Bool()),
+    [](const auto& path) {
+      return std::get<0>(path.param).name() +
+             (std::get<1>(path.param) ? "Spliced" : "Copied");
+    });
 
 class LegsTest : public TransferFixture,
                  public testing::WithParamInterface<Legs> {
