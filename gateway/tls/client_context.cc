@@ -28,6 +28,23 @@ absl::Status TrustOnly(SSL_CTX* ctx, const std::string& ca_pem) {
   return absl::OkStatus();
 }
 
+// What a server is verified by; nothing: its host name, which must be there.
+absl::StatusOr<std::optional<PeerSubject>> SubjectOf(
+    const std::string& host_subject, const std::string& host) {
+  if (host_subject.empty() && host.empty()) {
+    return absl::InvalidArgumentError(
+        "neither host-subject nor host to verify the server by");
+  }
+  if (host_subject.empty()) {
+    return std::optional<PeerSubject>();
+  }
+  auto subject = PeerSubject::Parse(host_subject);
+  if (!subject.ok()) {
+    return subject.status();
+  }
+  return std::optional<PeerSubject>(*std::move(subject));
+}
+
 // Where an SSL_CTX keeps its ClientTlsContext.
 int SelfIndex() {
   static const int index =
@@ -41,16 +58,9 @@ absl::StatusOr<std::shared_ptr<const ClientTlsContext>>
 ClientTlsContext::Create(const std::string& ca_pem,
                          const std::string& host_subject,
                          const std::string& host) {
-  std::optional<PeerSubject> subject;
-  if (!host_subject.empty()) {
-    auto parsed = PeerSubject::Parse(host_subject);
-    if (!parsed.ok()) {
-      return parsed.status();
-    }
-    subject.emplace(*std::move(parsed));
-  } else if (host.empty()) {
-    return absl::InvalidArgumentError(
-        "neither host-subject nor host to verify the server by");
+  auto subject = SubjectOf(host_subject, host);
+  if (!subject.ok()) {
+    return subject.status();
   }
   SslContextPtr ssl_context = NewSslContext(TlsVersion::kTls12);
   if (ssl_context == nullptr) {
@@ -61,7 +71,25 @@ ClientTlsContext::Create(const std::string& ca_pem,
     return trusted;
   }
   return std::shared_ptr<const ClientTlsContext>(
-      new ClientTlsContext(std::move(ssl_context), std::move(subject), host));
+      new ClientTlsContext(std::move(ssl_context), *std::move(subject), host));
+}
+
+absl::StatusOr<std::shared_ptr<const ClientTlsContext>>
+ClientTlsContext::ForServer(const std::string& host_subject,
+                            const std::string& host) const {
+  auto subject = SubjectOf(host_subject, host);
+  if (!subject.ok()) {
+    return subject.status();
+  }
+  SslContextPtr ssl_context = NewSslContext(TlsVersion::kTls12);
+  if (ssl_context == nullptr) {
+    return absl::InternalError("no TLS context: " + TakeSslError());
+  }
+  X509_STORE* const store = SSL_CTX_get_cert_store(ssl_context_.get());
+  X509_STORE_up_ref(store);
+  SSL_CTX_set_cert_store(ssl_context.get(), store);  // takes the reference
+  return std::shared_ptr<const ClientTlsContext>(
+      new ClientTlsContext(std::move(ssl_context), *std::move(subject), host));
 }
 
 ClientTlsContext::ClientTlsContext(SslContextPtr ssl_context,

@@ -38,6 +38,11 @@ class ClientTlsContext {
       const std::string& ca_pem, const std::string& host_subject,
       const std::string& host);
 
+  // The same trust anchors for another server: where a desktop has migrated.
+  // Cheap, for any thread. Errors as Create's.
+  absl::StatusOr<std::shared_ptr<const ClientTlsContext>> ForServer(
+      const std::string& host_subject, const std::string& host) const;
+
   ClientTlsContext(const ClientTlsContext&) = delete;
   ClientTlsContext& operator=(const ClientTlsContext&) = delete;
 

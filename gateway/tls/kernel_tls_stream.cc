@@ -45,7 +45,8 @@ KernelTlsStream::KernelTlsStream(Socket* socket, const Options& options,
       record_overhead_(OverheadOf(options)),
       key_len_(options.suite == TlsSuite::kAes128Gcm ? 40 : 56),
       limited_key_(options.suite != TlsSuite::kChaCha20Poly1305),
-      sends_(options.sends) {
+      sends_(options.sends),
+      last_byte_apart_(options.leg == TlsLeg::kClient) {
   tcp_base_ = options.tcp_bytes_taken -
               static_cast<int64_t>(options.sequence) * record_overhead_;
   if (!early.empty()) {
@@ -188,15 +189,21 @@ ssize_t KernelTlsStream::Write(std::span<const uint8_t> in) {
   if (limited_key_ && key_use_.exhausted()) {
     return kTlsKeyUsedUp;
   }
-  return in.empty() ? 0 : Sent(driver()->Send(socket_->fd(), in));
+  return in.empty()
+             ? 0
+             : Sent(driver()->Send(socket_->fd(), in.first(AtOnce(in.size()))));
 }
 
 ssize_t KernelTlsStream::SpliceOut(const Pipe& pipe, size_t max_bytes) {
   if (limited_key_ && key_use_.exhausted()) {
     return kTlsKeyUsedUp;
   }
-  return Sent(driver()->SpliceOut(pipe, socket_->fd(),
-                                  std::min(max_bytes, kTlsSpliceBytes)));
+  return Sent(driver()->SpliceOut(
+      pipe, socket_->fd(), std::min(AtOnce(max_bytes), kTlsSpliceBytes)));
+}
+
+size_t KernelTlsStream::AtOnce(size_t num_bytes) const {
+  return last_byte_apart_ && num_bytes > 1 ? num_bytes - 1 : num_bytes;
 }
 
 ssize_t KernelTlsStream::Sent(ssize_t n) {

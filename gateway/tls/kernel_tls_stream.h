@@ -76,6 +76,8 @@ class KernelTlsStream final : public Stream {
   Outcome End(bool clean);
   Outcome Die(int error);
   ssize_t Sent(ssize_t n);
+  // How much of what is to be sent goes now (tls_stream.h, "The last byte").
+  size_t AtOnce(size_t num_bytes) const;
   bool EverythingIsWithTcp();
   void SendAlert(uint8_t level, uint8_t description);
 
@@ -98,6 +100,7 @@ class KernelTlsStream final : public Stream {
   const uint8_t key_len_;
   const bool limited_key_;
   const bool sends_;
+  const bool last_byte_apart_;
   bool read_eof_ = false;
   bool shutdown_started_ = false;
   bool close_notify_sent_ = false;

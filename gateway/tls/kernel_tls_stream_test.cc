@@ -227,6 +227,18 @@ TEST_F(KernelTlsStreamTest, SplicesOutOneRecordACall) {
   EXPECT_EQ(stream_->SpliceOut(pipe_, 7232), 7232);
 }
 
+TEST_F(KernelTlsStreamTest, TheLastByteTowardsAClientGoesApart) {
+  Make({.leg = TlsLeg::kClient, .sends = true});
+  EXPECT_EQ(Write("data"), 3);
+  EXPECT_EQ(Write("a"), 1);
+  ASSERT_EQ(kernel_.sent.size(), 2U);
+  EXPECT_EQ(kernel_.sent[0].bytes, "dat");
+  kernel_.pipe.assign(23'616, 'x');
+  EXPECT_EQ(stream_->SpliceOut(pipe_, 23'616), 16'384);
+  EXPECT_EQ(stream_->SpliceOut(pipe_, 7232), 7231);
+  EXPECT_EQ(stream_->SpliceOut(pipe_, 1), 1);
+}
+
 TEST_F(KernelTlsStreamTest, EndsWithCloseNotify) {
   EXPECT_EQ(Write("data"), 4);
   kernel_.send_room = 0;
@@ -255,7 +267,7 @@ TEST_F(KernelTlsStreamTest, TheEndWaitsForTheLastRecord) {
     kernel_.sent.clear();
     kernel_.write_side_ended = false;
     kernel_.first_record = 3;
-    Make({.leg = TlsLeg::kClient,
+    Make({.leg = TlsLeg::kServer,
           .version = c.version,
           .suite = c.suite,
           .sends = true,

@@ -397,28 +397,52 @@ ssize_t TlsStream::Write(std::span<const uint8_t> in) {
 
 size_t TlsStream::UnsentPlaintext() const {
   size_t unsent = unsent_.size();
-  const size_t last_len = last_record_len_ + size_t{record_overhead_};
   if (unsent == 0 || unreported_ == 0) {
     return 0;
   }
+  size_t left = 0;
+  if (byte_apart_) {
+    const size_t byte_len = 1 + size_t{record_overhead_};
+    left = 1;
+    if (unsent <= byte_len) {
+      return left;
+    }
+    unsent -= byte_len;
+  }
+  const size_t last_len = last_record_len_ + size_t{record_overhead_};
+  left += last_record_len_;
   if (unsent <= last_len) {
-    return last_record_len_;
+    return left;
   }
   // All before the last one are full.
   unsent -= last_len;
   const size_t full_len = kMaxPlaintextBytes + record_overhead_;
   const size_t num_full = (unsent + full_len - 1) / full_len;
-  return std::min(unreported_,
-                  last_record_len_ + num_full * kMaxPlaintextBytes);
+  return std::min(unreported_, left + num_full * kMaxPlaintextBytes);
 }
 
 size_t TlsStream::SealRecords(std::span<const uint8_t> in) {
-  const size_t wanted = std::min(in.size(), kBatchBytes);
+  const std::span<const uint8_t> wanted =
+      in.first(std::min(in.size(), kBatchBytes));
+  const bool byte_apart = last_byte_apart_ && wanted.size() > 1;
+  size_t sealed = Seal(wanted.first(wanted.size() - (byte_apart ? 1 : 0)));
+  byte_apart_ = false;
+  if (byte_apart && sealed + 1 == wanted.size()) {
+    const uint16_t last_len = last_record_len_;
+    byte_apart_ = Seal(wanted.last(1)) == 1;
+    last_record_len_ = last_len;
+    sealed += byte_apart_ ? 1 : 0;
+  }
+  key_use_.Add(sealed);
+  return sealed;
+}
+
+size_t TlsStream::Seal(std::span<const uint8_t> in) {
   size_t sealed = 0;
-  while (sealed < wanted) {
+  while (sealed < in.size()) {
     const size_t before = unsent_.size() + TlsScratch::OfThread().output_len;
     const int n =
-        SSL_write(ssl_.get(), in.data() + sealed, ClampLen(wanted - sealed));
+        SSL_write(ssl_.get(), in.data() + sealed, ClampLen(in.size() - sealed));
     if (n <= 0) {
       break;
     }
@@ -428,7 +452,6 @@ size_t TlsStream::SealRecords(std::span<const uint8_t> in) {
     record_overhead_ =
         static_cast<uint16_t>(after - before - static_cast<size_t>(n));
   }
-  key_use_.Add(sealed);
   return sealed;
 }
 

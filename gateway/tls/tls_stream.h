@@ -41,6 +41,14 @@ namespace spicegate {
 // ours exist only while they hold bytes. An idle stream keeps its keys and a
 // few KiB of state; one that is not being read or cannot write holds at most a
 // relay buffer's worth of records besides.
+//
+// The last byte. Towards a viewer, once it is relayed to, what a Write takes
+// ends with a record of one byte. spice-gtk waits for its socket while whole
+// messages lie decrypted in its TLS library, because it asks the socket alone
+// (spice-channel.c, spice_channel_iterate_read): of several messages in one
+// record it sees the first, and the others when anything new comes, up to 15 s
+// later. With a last record apart there is something to be read until it has
+// seen all before it, wherever its messages end.
 class TlsStream final : public Stream {
  public:
   // Records are sealed and opened in lots of this size.
@@ -135,6 +143,7 @@ class TlsStream final : public Stream {
   ssize_t TakeEarly(std::span<uint8_t> out);
   ssize_t ReadRecords(std::span<uint8_t> out);
   size_t SealRecords(std::span<const uint8_t> in);
+  size_t Seal(std::span<const uint8_t> in);
   // Plaintext of the records that the lower stream did not take whole.
   size_t UnsentPlaintext() const;
   bool RenewKey();
@@ -164,6 +173,8 @@ class TlsStream final : public Stream {
   size_t unreported_ = 0;
   uint16_t last_record_len_ = 0;
   uint16_t record_overhead_ = 0;
+  bool byte_apart_ = false;       // ... and one of a single byte behind it
+  bool last_byte_apart_ = false;  // towards a client, once it is relayed to
 
   TlsVerdict verdict_;
   RelayedTls relayed_;

@@ -20,6 +20,7 @@ std::unique_ptr<Stream> TlsStream::BeginRelaying(Socket* socket,
       wanted != OffloadDirections::kNone
           ? socket->driver()->TcpBytesTaken(socket->fd())
           : 0;
+  last_byte_apart_ = leg_ == TlsLeg::kClient;
   const OffloadDirections given = HandOver(socket, wanted);
   RelayedTls relayed(counters, leg_, version(), suite(), given);
   exact_ = false;

@@ -192,12 +192,13 @@ TEST_F(OffloadSendOnly, SendsByTheKernelAndReceivesHere) {
   EXPECT_EQ(Open(kSend), 1);
   ASSERT_EQ(client()->Write(BytesOf("hello")), 5);
   EXPECT_EQ(ReadFrom(stream), "hello");
-  ASSERT_EQ(stream->Write(BytesOf("data")), 4);
-  ASSERT_EQ(kernel_.sent.size(), 1U);
-  EXPECT_EQ(kernel_.sent[0].bytes, "data");
-  EXPECT_EQ(stream->ShutdownWrite(), 0);
+  ASSERT_EQ(stream->Write(BytesOf("data")), 3);
+  ASSERT_EQ(stream->Write(BytesOf("a")), 1);
   ASSERT_EQ(kernel_.sent.size(), 2U);
-  EXPECT_EQ(kernel_.sent[1].type, kTlsRecordAlert);
+  EXPECT_EQ(kernel_.sent[0].bytes, "dat");
+  EXPECT_EQ(stream->ShutdownWrite(), 0);
+  ASSERT_EQ(kernel_.sent.size(), 3U);
+  EXPECT_EQ(kernel_.sent[2].type, kTlsRecordAlert);
   EXPECT_TRUE(pair_->to_client->bytes.empty());
 }
 
@@ -210,6 +211,35 @@ TEST_F(OffloadSendOnly, BoringSslCannotSendUnderTheKernelsKey) {
   ASSERT_EQ(kernel_.sent.size(), 1U);
   EXPECT_EQ(kernel_.sent[0].type, kTlsRecordAlert);
   EXPECT_EQ(kernel_.sent[0].bytes, "\x02\x14") << "bad_record_mac";
+}
+
+TEST_F(OffloadReceiveOnly, TheLastByteTowardsAClientGoesApart) {
+  const auto record_lens = [this] {
+    std::vector<size_t> lens;
+    const auto& bytes = pair_->to_client->bytes;
+    for (size_t at = 0; at + 5 <= bytes.size();) {
+      lens.push_back(size_t{bytes[at + 3]} << 8 | bytes[at + 4]);
+      at += 5 + lens.back();
+    }
+    return lens;
+  };
+  ASSERT_EQ(server()->Write(BytesOf("link")), 4);
+  const size_t overhead = record_lens().back() - 4;
+  EXPECT_EQ(ReadAvailable(client()), BytesOf("link"));
+  Stream* const stream = Begin();
+  ASSERT_EQ(stream->Write(BytesOf("message")), 7);
+  EXPECT_EQ(record_lens(), (std::vector<size_t>{6 + overhead, 1 + overhead}));
+  EXPECT_EQ(ReadAvailable(client()), BytesOf("message"));
+  ASSERT_EQ(stream->Write(BytesOf("!")), 1);
+  EXPECT_EQ(record_lens(), (std::vector<size_t>{1 + overhead}));
+  EXPECT_EQ(ReadAvailable(client()), BytesOf("!"));
+  // A lot that fills its records, and one that leaves a byte.
+  for (const size_t len : {size_t{2 * 16'384}, size_t{16'385}}) {
+    const std::vector<uint8_t> lot(len, 'x');
+    ASSERT_EQ(stream->Write(lot), static_cast<ssize_t>(len));
+    EXPECT_EQ(record_lens().back(), 1 + overhead);
+    EXPECT_EQ(ReadAvailable(client()), lot);
+  }
 }
 
 TEST_F(OffloadReceiveOnly, ReceivesByTheKernelAndSendsHere) {

@@ -75,9 +75,23 @@ class OptionsTest(_CliCase):
 class ConfigTest(_CliCase):
     def test_good(self):
         consoles = self.write({"consoles": [_CONSOLE]}, "consoles.json")
-        path = self.small_config(consoles=consoles)
+        path = self.small_config(
+            consoles=consoles,
+            policies={"kiosk": {"read_only": True}, "nobody_s": {}},
+            migration={"destinations": ["10.1.0.0/16"]},
+        )
         code, out, err = self.run_program("--check-config", "--config", path)
         self.assertEqual((code, out, err), (0, "", ""))
+
+    def test_migrations_to_anywhere_are_noted(self):
+        second = dict(_CONSOLE, name="b")
+        consoles = self.write({"consoles": [_CONSOLE, second]}, "consoles.json")
+        path = self.small_config(consoles=consoles)
+        code, out, err = self.run_program("--check-config", "--config", path)
+        self.assertEqual((code, out), (0, ""))
+        self.assertEqual(len(err.splitlines()), 1, err)
+        for word in ("note", "migration.destinations", "(and 1 more)"):
+            self.assertIn(word, err)
 
     def test_mistakes_are_named_by_their_path(self):
         mistakes = {
@@ -94,6 +108,16 @@ class ConfigTest(_CliCase):
             "public: expected one of": {"public": {"colour": "blue"}},
             "expected one of": {"no_such_key": 1},
             "admin.address": {"admin": {"address": "*:9480"}},
+            "guard": {"guard": "on"},
+            "policies.p.refuse_channels[1]": {
+                "policies": {"p": {"refuse_channels": ["usbredir", "main"]}}
+            },
+            "policies.p.clipboard": {"policies": {"p": {"clipboard": "in"}}},
+            "policies.p: expected one of": {"policies": {"p": {"colour": 1}}},
+            "migration.destinations[0]": {
+                "migration": {"destinations": ["10.0.0.1/8"]}
+            },
+            "limits.migration_link_ms": {"limits": {"migration_link_ms": 1}},
         }
         for inside, config in mistakes.items():
             with self.subTest(inside):
@@ -116,6 +140,15 @@ class ConfigTest(_CliCase):
         path = self.small_config(consoles=consoles)
         self._refused(
             ["--check-config", "--config", path], consoles, "consoles[1].port"
+        )
+
+    def test_console_with_an_unknown_policy(self):
+        consoles = self.write(
+            {"consoles": [dict(_CONSOLE, policy="guest")]}, "consoles.json"
+        )
+        path = self.small_config(consoles=consoles, policies={"kiosk": {}})
+        self._refused(
+            ["--check-config", "--config", path], consoles, "consoles[0].policy"
         )
 
     def _refused(self, args, path, inside=""):
