@@ -63,6 +63,27 @@ TicketVault::Options VaultOptions(const Config& config) {
   return options;
 }
 
+// Its server is dialled without a look at who answers.
+bool IsUnverified(const Console& console) { return console.ca_pem.empty(); }
+
+// What an operator should know about where migrations lead.
+void NoteDestinations(const Config& config, const ConsoleTable& table,
+                      std::vector<std::string>* notes) {
+  const std::vector<Console>& all = table.consoles();
+  const auto first = std::find_if(all.begin(), all.end(), IsUnverified);
+  if (!config.migration_destinations.any() || first == all.end()) {
+    return;
+  }
+  const auto num = std::count_if(first, all.end(), IsUnverified);
+  const std::string others =
+      num == 1 ? "" : " (and " + std::to_string(num - 1) + " more)";
+  notes->push_back(
+      "migration.destinations is not given, and console " + first->name +
+      others +
+      " has no CA: whatever host its server names as a migration's "
+      "destination is dialled");
+}
+
 }  // namespace
 
 absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
@@ -83,11 +104,13 @@ absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
       !status.ok()) {
     return status;
   }
-  FileDirectory directory(config.consoles_path, CheckPem);
+  FileDirectory directory(config.consoles_path,
+                          {&config.policies, config.guard}, CheckPem);
   if (absl::Status status = directory.Load(); !status.ok()) {
     return status;
   }
   const absl::Status usable = TargetTable::Build(directory.table()).status();
+  NoteDestinations(config, *directory.table(), &findings->notes);
   return usable.ok() ? std::move(findings) : usable;
 }
 
@@ -95,7 +118,8 @@ Server::Server(Config config)
     : config_(std::move(config)),
       stop_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       vault_(VaultOptions(config_)),
-      directory_(config_.consoles_path, CheckPem),
+      directory_(config_.consoles_path, {&config_.policies, config_.guard},
+                 CheckPem),
       certificates_(config_),
       machine_name_(MachineName()),
       admin_tls_(config_.admin.tls),
@@ -264,8 +288,18 @@ absl::Status Server::Listen(ListenerSets* sets) {
   return absl::OkStatus();
 }
 
+PublicPlace Server::ResolvePublicPlace() const {
+  const PublicEndpoint endpoint =
+      ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
+  return {endpoint.host, ResolvePlainPort(config_.public_address, bound_),
+          endpoint.tls_port, config_.public_address.host_subject};
+}
+
 absl::Status Server::StartWorkers(ListenerSets sets) {
   shared_.limits = config_.limits;
+  shared_.policies = config_.policies;
+  shared_.migrations.destinations = config_.migration_destinations;
+  shared_.migrations.place = ResolvePublicPlace();
   shared_.vault = &vault_;
   shared_.resolver = &resolver_;
   const std::vector<int> cpus = AllowedCpus();
@@ -465,11 +499,20 @@ std::vector<const WorkerCounters*> Server::counters() const {
 
 std::shared_ptr<const ConsoleTable> Server::Consoles() { return consoles_; }
 
-absl::StatusOr<IssuedTicket> Server::IssueTicket(const std::string& console) {
+bool Server::HasPolicy(const std::string& name) {
+  return config_.policies.contains(name);
+}
+
+absl::StatusOr<IssuedTicket> Server::IssueTicket(const std::string& console,
+                                                 const std::string& policy) {
   if (consoles_->Find(console) == nullptr) {
     return absl::NotFoundError("no such console");
   }
-  absl::StatusOr<std::string> ticket = vault_.Issue(console, MonotonicMs());
+  if (!policy.empty() && !HasPolicy(policy)) {
+    return absl::NotFoundError("no such policy");
+  }
+  absl::StatusOr<std::string> ticket =
+      vault_.Issue(console, policy, MonotonicMs());
   if (!ticket.ok()) {
     return ticket.status();
   }

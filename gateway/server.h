@@ -66,7 +66,8 @@ class Server final : private AdminServices {
   std::vector<const WorkerCounters*> counters() const;
 
   // AdminServices.
-  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console) override;
+  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console,
+                                           const std::string& policy) override;
   std::string MetricsText() override;
 
  private:
@@ -74,6 +75,7 @@ class Server final : private AdminServices {
 
   // AdminServices.
   std::shared_ptr<const ConsoleTable> Consoles() override;
+  bool HasPolicy(const std::string& name) override;
   std::string VvFile(const Console& console,
                      const IssuedTicket& ticket) override;
   bool Live() override;
@@ -86,6 +88,7 @@ class Server final : private AdminServices {
   absl::Status LoadCertificate();
   absl::Status LoadConsoles();
   absl::Status Listen(ListenerSets* sets);
+  PublicPlace ResolvePublicPlace() const;
   absl::Status MakeLinkKey();
   absl::Status StartWorkers(ListenerSets sets);
   void LogProbe() const;

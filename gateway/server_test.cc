@@ -44,6 +44,7 @@ class ServerTest : public testing::Test {
     config_.consoles_path = dir_ + "/consoles.json";
     config_.state_dir = dir_;
     config_.limits.max_links = 100;
+    config_.policies["kiosk"].read_only = true;
     WriteConsoles(kOneConsole);
   }
 
@@ -112,12 +113,43 @@ TEST_F(ServerTest, StartsListensAndStops) {
   EXPECT_NE(server.listeners()[0].address.port,
             server.listeners()[1].address.port);
   EXPECT_EQ(server.counters().size(), 3u);
-  EXPECT_TRUE(server.IssueTicket("vm1").ok());
-  EXPECT_EQ(server.IssueTicket("vm2").status().code(),
+  EXPECT_TRUE(server.IssueTicket("vm1", "").ok());
+  EXPECT_EQ(server.IssueTicket("vm2", "").status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_TRUE(server.IssueTicket("vm1", "kiosk").ok());
+  EXPECT_EQ(server.IssueTicket("vm1", "kiosk2").status().code(),
             absl::StatusCode::kNotFound);
   server.RequestStop();
   server.Run(-1);
   EXPECT_TRUE(server.counters().empty());
+}
+
+TEST_F(ServerTest, NotesThatMigrationsMayLeadAnywhere) {
+  const auto notes = [this] {
+    const absl::StatusOr<CertificateFindings> findings = CheckConfig(config_);
+    EXPECT_TRUE(findings.ok()) << findings.status();
+    return findings.ok() ? findings->notes : std::vector<std::string>();
+  };
+  ASSERT_EQ(notes().size(), 1u);
+  EXPECT_NE(notes()[0].find("console vm1 has no CA"), std::string::npos);
+  WriteConsoles(kTwoConsoles);
+  EXPECT_NE(notes()[0].find("vm1 (and 1 more)"), std::string::npos);
+  config_.migration_destinations = *Destinations::Parse({"10.0.0.0/8"});
+  EXPECT_TRUE(notes().empty());
+  config_.migration_destinations = Destinations();
+  WriteConsoles("{\"consoles\": []}");
+  EXPECT_TRUE(notes().empty());
+}
+
+TEST_F(ServerTest, AnUnknownPolicyOfAConsoleIsRefused) {
+  WriteConsoles(R"({"consoles": [{"name": "vm1", "unix": "/s",
+                                  "policy": "guest"}]})");
+  const std::string expected =
+      config_.consoles_path +
+      ": consoles[0].policy: expected one of the configuration's policies: "
+      "kiosk, got \"guest\"";
+  EXPECT_EQ(std::string(CheckConfig(config_).status().message()), expected);
+  EXPECT_EQ(std::string(Server(config_).Start().message()), expected);
 }
 
 TEST_F(ServerTest, AnIdleWorkerShowsThatItLives) {

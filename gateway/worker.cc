@@ -110,13 +110,13 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       registry({&timers,
                 &shared->limits,
                 {&buffers, w->max_pipes_ > 0 ? &pipes : nullptr, counters}},
-               &openings, &shared->links_open),
+               &openings, &shared->links_open, &shared->migrations),
       early_dials({driver, &timers, &names, counters, &shared->limits,
                    &shared->offload},
                   &registry, &shared->connections, w->index_),
       opener({driver, &timers, &names, counters, &shared->limits,
               &shared->offload},
-             &registry, &openings, &early_dials,
+             &registry, &openings, &early_dials, &shared->policies,
              [this](const std::string& console) {
                return settings.targets->Find(console);
              }) {

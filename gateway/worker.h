@@ -25,6 +25,7 @@
 #include "gateway/base/mailbox.h"
 #include "gateway/base/timer_wheel.h"
 #include "gateway/base/unique_fd.h"
+#include "gateway/console/policy.h"
 #include "gateway/door/client_link.h"
 #include "gateway/io/acceptor.h"
 #include "gateway/io/spinner.h"
@@ -48,7 +49,9 @@ class Worker;
 
 // What all workers use. Made before the first one starts, outlives the last.
 struct SharedState {
-  Limits limits;  // max_links is definite here
+  Limits limits;       // max_links is definite here
+  PolicySet policies;  // that a ticket may have been issued with
+  MigrationSettings migrations;
   OffloadPolicy offload;
   TicketVault* vault = nullptr;
   Resolver* resolver = nullptr;

@@ -92,4 +92,11 @@ ReplyCaps ReplyCapsFor(ChannelType type) {
   return {kCommonWord, ChannelWords(type)};
 }
 
+ReplyCaps OfferedCapsFor(ChannelType type) {
+  static constexpr uint32_t kNone[] = {0};
+  const ReplyCaps caps = ReplyCapsFor(type);
+  const bool compresses = caps.channel.data() == kSpicevmcWord;
+  return {caps.common, compresses ? std::span(kNone) : caps.channel};
+}
+
 }  // namespace spicegate::proto

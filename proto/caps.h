@@ -134,6 +134,13 @@ struct ReplyCaps {
 // is offered, SASL is not. Unknown types get no channel words.
 ReplyCaps ReplyCapsFor(ChannelType type);
 
+// What the gateway says in its own link reply: the same, without
+// kSpicevmcCapDataCompressLz4, so that clients send devices' data as it is. A
+// server that unpacks it queues without bound what comes out, and a guard
+// cannot look into it. What servers send is not affected: they go by the
+// client's list.
+ReplyCaps OfferedCapsFor(ChannelType type);
+
 }  // namespace spicegate::proto
 
 #endif  // SPICEGATE_PROTO_CAPS_H_

@@ -78,6 +78,26 @@ TEST(ReplyCapsTest, SaysWhatSpiceServerSays) {
   EXPECT_EQ(OnlyWord(ReplyCapsFor(ChannelType::kWebdav).channel), 0x1u);
 }
 
+// The one word that the gateway says in another way than spice-server.
+TEST(OfferedCapsTest, DevicesDataIsNotCompressed) {
+  for (const ChannelType type :
+       {ChannelType::kUsbredir, ChannelType::kPort, ChannelType::kWebdav}) {
+    const ReplyCaps caps = OfferedCapsFor(type);
+    EXPECT_EQ(OnlyWord(caps.common), 0x0Bu);
+    EXPECT_EQ(OnlyWord(caps.channel), 0u);
+  }
+}
+
+TEST(OfferedCapsTest, OthersAreSpiceServers) {
+  for (int type = 0; type < 9; ++type) {
+    const ReplyCaps ours = OfferedCapsFor(static_cast<ChannelType>(type));
+    const ReplyCaps theirs = ReplyCapsFor(static_cast<ChannelType>(type));
+    EXPECT_EQ(ours.common.data(), theirs.common.data()) << type;
+    EXPECT_EQ(ours.channel.data(), theirs.channel.data()) << type;
+    EXPECT_EQ(ours.channel.size(), theirs.channel.size()) << type;
+  }
+}
+
 TEST(ReplyCapsTest, SomeTypesHaveNoWords) {
   for (const int type : {0, 4, 7, 8, 12, 255}) {
     const ReplyCaps caps = ReplyCapsFor(static_cast<ChannelType>(type));

@@ -48,6 +48,7 @@ TicketDigest TicketVault::DigestOf(std::string_view ticket) {
 }
 
 absl::StatusOr<std::string> TicketVault::Issue(const std::string& console,
+                                               const std::string& policy_name,
                                                int64_t now_ms) {
   if (!TakePlace()) {
     Purge(now_ms);
@@ -60,7 +61,8 @@ absl::StatusOr<std::string> TicketVault::Issue(const std::string& console,
   Shard& shard = ShardOf(digest);
   {
     const std::lock_guard lock(shard.mutex);
-    shard.tickets[digest] = {console, now_ms + options_.first_use_ms, 0, false};
+    shard.tickets[digest] = {console, policy_name,
+                             now_ms + options_.first_use_ms, 0, false};
   }
   issued_total_.fetch_add(1, std::memory_order_relaxed);
   return ticket;
@@ -85,7 +87,8 @@ TicketClaim TicketVault::Claim(const TicketDigest& digest, int64_t now_ms) {
     return TicketClaim();
   }
   ++found->second.num_claims;
-  return TicketClaim(this, digest, found->second.console);
+  return TicketClaim(this, digest, found->second.console,
+                     found->second.policy_name);
 }
 
 void TicketVault::MarkUsed(const TicketDigest& digest) {
@@ -112,6 +115,7 @@ TicketClaim& TicketClaim::operator=(TicketClaim&& other) noexcept {
   vault_ = std::exchange(other.vault_, nullptr);
   digest_ = other.digest_;
   console_ = std::move(other.console_);
+  policy_name_ = std::move(other.policy_name_);
   return *this;
 }
 

@@ -55,7 +55,8 @@ class TicketClaim {
   TicketClaim(TicketClaim&& other) noexcept
       : vault_(std::exchange(other.vault_, nullptr)),
         digest_(other.digest_),
-        console_(std::move(other.console_)) {}
+        console_(std::move(other.console_)),
+        policy_name_(std::move(other.policy_name_)) {}
   TicketClaim& operator=(TicketClaim&& other) noexcept;
   ~TicketClaim() { Release(); }
 
@@ -70,17 +71,23 @@ class TicketClaim {
   const TicketDigest& digest() const { return digest_; }
   // What the ticket allows.
   const std::string& console() const { return console_; }
+  // What it was issued with; empty: no policy of its own.
+  const std::string& policy_name() const { return policy_name_; }
 
  private:
   friend class TicketVault;
 
   TicketClaim(TicketVault* vault, const TicketDigest& digest,
-              std::string console)
-      : vault_(vault), digest_(digest), console_(std::move(console)) {}
+              std::string console, std::string policy_name)
+      : vault_(vault),
+        digest_(digest),
+        console_(std::move(console)),
+        policy_name_(std::move(policy_name)) {}
 
   TicketVault* vault_ = nullptr;
   TicketDigest digest_;
   std::string console_;
+  std::string policy_name_;
 };
 
 // Any thread, any function. A worker holds a shard's lock for one lookup.
@@ -97,9 +104,12 @@ class TicketVault {
   TicketVault& operator=(const TicketVault&) = delete;
 
   // A new ticket of kTicketLen characters of [0-9A-Za-z], which only the
-  // caller knows from then on. ResourceExhausted when max_tickets are alive,
-  // after expired ones were purged.
-  absl::StatusOr<std::string> Issue(const std::string& console, int64_t now_ms);
+  // caller knows from then on. `policy_name` is kept with it and means nothing
+  // here; empty: none. ResourceExhausted when max_tickets are alive, after
+  // expired ones were purged.
+  absl::StatusOr<std::string> Issue(const std::string& console,
+                                    const std::string& policy_name,
+                                    int64_t now_ms);
 
   // Of any bytes, of any length: what a client sent is never judged by its
   // look.
@@ -124,6 +134,7 @@ class TicketVault {
  private:
   struct Ticket {
     std::string console;
+    std::string policy_name;
     int64_t expires_ms = 0;
     int64_t num_claims = 0;
     bool used = false;

@@ -22,7 +22,8 @@ constexpr int64_t kManyTickets = 20'000;
 struct Filled {
   explicit Filled(int64_t num_tickets) {
     for (int64_t i = 0; i < num_tickets; ++i) {
-      tickets.push_back(*vault.Issue("console-" + std::to_string(i), kNowMs));
+      tickets.push_back(
+          *vault.Issue("console-" + std::to_string(i), "", kNowMs));
     }
   }
 
@@ -79,7 +80,7 @@ void BM_Issue(benchmark::State& state) {
       filled = std::make_unique<Filled>(0);
       state.ResumeTiming();
     }
-    benchmark::DoNotOptimize(filled->vault.Issue("console", kNowMs));
+    benchmark::DoNotOptimize(filled->vault.Issue("console", "", kNowMs));
   }
 }
 BENCHMARK(BM_Issue);

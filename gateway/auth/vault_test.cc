@@ -20,7 +20,7 @@ class TicketVaultTest : public testing::Test {
  protected:
   // Issues a ticket and returns its digest.
   TicketDigest Issue(int64_t now_ms, const std::string& console = "vm1") {
-    const auto ticket = vault_.Issue(console, now_ms);
+    const auto ticket = vault_.Issue(console, "", now_ms);
     EXPECT_TRUE(ticket.ok()) << ticket.status();
     return TicketVault::DigestOf(*ticket);
   }
@@ -37,7 +37,7 @@ TEST_F(TicketVaultTest, TicketsAreLongAndPlain) {
   std::set<char> letters;
   TicketVault vault({.first_use_ms = kFirstUseMs, .max_tickets = 1000});
   for (int i = 0; i < 1000; ++i) {
-    const auto ticket = vault.Issue("vm1", 0);
+    const auto ticket = vault.Issue("vm1", "", 0);
     ASSERT_TRUE(ticket.ok());
     EXPECT_EQ(ticket->size(), kTicketLen);
     EXPECT_TRUE(std::all_of(ticket->begin(), ticket->end(),
@@ -51,12 +51,29 @@ TEST_F(TicketVaultTest, TicketsAreLongAndPlain) {
   EXPECT_EQ(vault.size(), 1000U);
 }
 
+TEST_F(TicketVaultTest, AClaimKnowsConsoleAndPolicy) {
+  const auto with = vault_.Issue("vm1", "visitor", 0);
+  const auto without = vault_.Issue("vm2", "", 0);
+  ASSERT_TRUE(with.ok() && without.ok());
+  TicketClaim claim = vault_.Claim(TicketVault::DigestOf(*with), 0);
+  EXPECT_EQ(claim.console(), "vm1");
+  EXPECT_EQ(claim.policy_name(), "visitor");
+  const TicketClaim moved = std::move(claim);
+  EXPECT_EQ(moved.policy_name(), "visitor");
+  TicketClaim assigned = vault_.Claim(TicketVault::DigestOf(*without), 0);
+  EXPECT_EQ(assigned.console(), "vm2");
+  EXPECT_EQ(assigned.policy_name(), "");
+  // Every claim of a ticket, a reconnect's too.
+  assigned = vault_.Claim(TicketVault::DigestOf(*with), 10 * kFirstUseMs);
+  EXPECT_EQ(assigned.policy_name(), "visitor");
+}
+
 TEST_F(TicketVaultTest, EveryCharacterIsEquallyLikely) {
   TicketVault vault({.first_use_ms = kFirstUseMs, .max_tickets = 10'000});
   std::array<int, 128> counts{};
   constexpr int kTickets = 10'000;
   for (int i = 0; i < kTickets; ++i) {
-    const auto ticket = vault.Issue("vm1", 0);
+    const auto ticket = vault.Issue("vm1", "", 0);
     ASSERT_TRUE(ticket.ok());
     for (const char c : *ticket) {
       ++counts[static_cast<size_t>(c)];
@@ -89,7 +106,7 @@ TEST_F(TicketVaultTest, UnknownAndMalformedTicketsAreNothing) {
 }
 
 TEST_F(TicketVaultTest, APrefixOrACaseChangeIsNothing) {
-  std::string ticket = *vault_.Issue("vm1", 0);
+  std::string ticket = *vault_.Issue("vm1", "", 0);
   EXPECT_TRUE(Valid(TicketVault::DigestOf(ticket), 0));
   EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket.substr(0, 47)), 0));
   EXPECT_FALSE(Valid(TicketVault::DigestOf(ticket + " "), 0));
@@ -159,13 +176,13 @@ TEST_F(TicketVaultTest, IsBounded) {
   for (int i = 0; i < 5; ++i) {
     digests.push_back(Issue(i));
   }
-  EXPECT_EQ(vault_.Issue("vm1", 10).status().code(),
+  EXPECT_EQ(vault_.Issue("vm1", "", 10).status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(vault_.issued_total(), 5U);
   TicketClaim in_use = vault_.Claim(digests[0], 0);
   in_use.MarkUsed();
   // The others have expired by now and make room; the one in use stays.
-  EXPECT_TRUE(vault_.Issue("vm1", 10 * kFirstUseMs).ok());
+  EXPECT_TRUE(vault_.Issue("vm1", "", 10 * kFirstUseMs).ok());
   EXPECT_EQ(vault_.size(), 2U);
   EXPECT_TRUE(Valid(digests[0], 10 * kFirstUseMs));
 }
@@ -179,7 +196,7 @@ TEST(TicketVaultThreads, CountsStayRight) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&vault, &issued = num_issued[t], t] {
       for (int i = 0; i < kRounds; ++i) {
-        const auto ticket = vault.Issue(std::to_string(t), i);
+        const auto ticket = vault.Issue(std::to_string(t), "", i);
         if (!ticket.ok()) {
           vault.Purge(i);
           continue;

@@ -27,6 +27,10 @@ enum class CloseReason : uint8_t {
   kClientTlsRekey,    // the client changed its key, which kernel TLS cannot
   kServerTlsRekey,    // the server did
   kTlsKeyLimit,       // a key of ours has encrypted all that it may
+  kClientGuard,       // the client sent what the guard keeps from servers
+  kServerGuard,       // main's server sent what no server sends
+  kMigrated,          // the session went on at its migration's destination
+  kMigrationOver,     // a destination's channel; its migration came to nothing
   kShutdown,          // the gateway stops
 
   // Refusals before a ticket was accepted.
@@ -42,10 +46,12 @@ enum class CloseReason : uint8_t {
   kTooManyLinks,  // the process's limit of links is reached
 
   // Refusals after the ticket.
-  kBadConnectionId,  // no session of this ticket has that connection id
-  kTooManyChannels,  // the session's limit of channels is reached
-  kClientProtocol,   // the client broke the protocol where we must know it
-  kConsoleUnknown,   // the ticket's console is no longer in the directory
+  kBadConnectionId,     // no session of this ticket has that connection id
+  kTooManyChannels,     // the session's limit of channels is reached
+  kClientProtocol,      // the client broke the protocol where we must know it
+  kConsoleUnknown,      // the ticket's console is no longer in the directory
+  kPolicyRefused,       // a type of channel that the policy forbids
+  kDestinationRefused,  // a migration to where this console may not go
 
   // The server's leg could not be made.
   kServerResolve,        // its name did not resolve

@@ -29,11 +29,16 @@ TEST(CloseReasonTest, NamesFollowTheEnum) {
   EXPECT_EQ(CloseReasonName(CloseReason::kClientClosed), "client_closed");
   EXPECT_EQ(CloseReasonName(CloseReason::kServerTlsRekey), "server_tls_rekey");
   EXPECT_EQ(CloseReasonName(CloseReason::kTlsKeyLimit), "tls_key_limit");
+  EXPECT_EQ(CloseReasonName(CloseReason::kServerGuard), "server_guard");
+  EXPECT_EQ(CloseReasonName(CloseReason::kMigrationOver), "migration_over");
   EXPECT_EQ(CloseReasonName(CloseReason::kShutdown), "shutdown");
   EXPECT_EQ(CloseReasonName(CloseReason::kPreauthTimeout), "preauth_timeout");
   EXPECT_EQ(CloseReasonName(CloseReason::kNeedSecured), "need_secured");
   EXPECT_EQ(CloseReasonName(CloseReason::kBadTicket), "bad_ticket");
   EXPECT_EQ(CloseReasonName(CloseReason::kConsoleUnknown), "console_unknown");
+  EXPECT_EQ(CloseReasonName(CloseReason::kPolicyRefused), "policy_refused");
+  EXPECT_EQ(CloseReasonName(CloseReason::kDestinationRefused),
+            "destination_refused");
   EXPECT_EQ(CloseReasonName(CloseReason::kServerTimeout), "server_timeout");
   EXPECT_EQ(CloseReasonName(CloseReason::kServerTlsSubject),
             "server_tls_subject");

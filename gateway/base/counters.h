@@ -76,6 +76,42 @@ using TlsConnectionCounters = std::array<
                kNumTlsVersions>,
     kNumTlsLegs>;
 
+// What the guard refuses a client's message for (relay/guard.h).
+enum class GuardRule : uint8_t {
+  kMessageType,     // a type that no viewer sends on this channel
+  kMessageSize,     // a body shorter or longer than its type has
+  kClaimedSize,     // a size inside the body that QEMU would allocate
+  kSubList,         // a list of further messages inside the body
+  kFlushMark,       // FLUSH_MARK that the server has not asked for
+  kMigrateData,     // MIGRATE_DATA that the migration's source did not send
+  kDoSeamless,      // DST_DO_SEAMLESS at no destination, or twice
+  kMigrateEnd,      // MIGRATE_END at no destination, too early, or twice
+  kDisplayInit,     // a second INIT
+  kBeforeHandover,  // anything else at a destination that waits
+  kConnectionId,    // a main link of a migration that nobody announced
+  kUsbPacket,       // a usbredir packet that QEMU's parser does not take
+};
+inline constexpr size_t kNumGuardRules = 12;
+
+// What a policy has dropped.
+enum class PolicyDrop : uint8_t {
+  kReadOnly,      // a message of inputs
+  kClipboard,     // an agent message
+  kFileTransfer,  // likewise
+  kChannel,       // a link, or a channel taken out of the server's list
+};
+inline constexpr size_t kNumPolicyDrops = 4;
+
+enum class MigrationKind : uint8_t { kSeamless, kSemiSeamless, kSwitchHost };
+inline constexpr size_t kNumMigrationKinds = 3;
+
+enum class MigrationResult : uint8_t { kCompleted, kFailed, kCancelled };
+inline constexpr size_t kNumMigrationResults = 3;
+
+// Upper bounds of a histogram's buckets; one more counts what is longer.
+inline constexpr std::array<int64_t, 9> kMigrationBucketsMs = {
+    100, 300, 1'000, 3'000, 10'000, 30'000, 100'000, 300'000, 1'000'000};
+
 struct WorkerCounters {
   Counter links_accepted;
   Counter links_open;  // client sockets in any state
@@ -91,6 +127,16 @@ struct WorkerCounters {
   std::array<Counter, kNumChannelTypes> bytes_client_to_server;
   std::array<Counter, kNumChannelTypes> bytes_server_to_client;
   std::array<Counter, kNumSafeEnds> display_safe_end;
+
+  std::array<std::array<Counter, kNumGuardRules>, kNumChannelTypes>
+      guard_refusals;
+  std::array<Counter, kNumPolicyDrops> policy_drops;
+  std::array<std::array<Counter, kNumMigrationResults>, kNumMigrationKinds>
+      migrations;
+  Counter migrations_pending;
+  // Of completed ones, from their beginning to the destination's taking over.
+  std::array<Counter, kMigrationBucketsMs.size() + 1> migration_durations;
+  Counter migration_duration_ms;
 
   std::array<std::array<Counter, kNumTlsHandshakeOutcomes>, kNumTlsLegs>
       tls_handshakes;

@@ -177,6 +177,34 @@ void JsonObjectReader::Objects(
   }
 }
 
+void JsonObjectReader::Members(
+    const char* key, size_t max_items, const Text& name,
+    const std::function<void(const std::string&, JsonObjectReader&)>& read) {
+  const JsonValue* value = Ask(key);
+  if (value == nullptr) {
+    return;
+  }
+  if (value->type() != JsonValue::Type::kObject) {
+    return FailGot(key, "an object", *value, /*secret=*/false);
+  }
+  if (value->Members().size() > max_items) {
+    return Fail(key, "an object of at most " + std::to_string(max_items) +
+                         " members, got " +
+                         std::to_string(value->Members().size()));
+  }
+  for (const JsonValue::Member& member : value->Members()) {
+    const JsonValue key_text = JsonValue::String(member.first);
+    if (!AcceptsText(name, key_text)) {
+      return FailGot(key, std::string("each key ") + name.expected, key_text,
+                     name.secret);
+    }
+    JsonObjectReader reader(member.second, PathOf(key) + "." + member.first,
+                            status_);
+    read(member.first, reader);
+    reader.Finish();
+  }
+}
+
 void JsonObjectReader::Require(const char* key, const char* expected) {
   if (ok() && !Has(key)) {
     Fail(key, std::string(expected) + ", got nothing");

@@ -73,6 +73,12 @@ class JsonObjectReader {
   void Objects(const char* key, size_t min_items, size_t max_items,
                const std::function<void(JsonObjectReader&)>& read);
 
+  // The same for each member of the object `key`, whose keys are names that
+  // the file's author chose.
+  void Members(const char* key, size_t max_items, const Text& name,
+               const std::function<void(const std::string& name,
+                                        JsonObjectReader&)>& read);
+
   // The key must be there.
   void Require(const char* key, const char* expected);
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace spicegate {
 namespace {
 
@@ -18,6 +20,7 @@ struct Sample {
   std::string secret;
   std::vector<int64_t> items;
   std::vector<std::string> words = {"none"};
+  std::map<std::string, int64_t> named;
 };
 
 // Reads a Sample and returns the error, "" for none.
@@ -42,6 +45,10 @@ std::string Read(const std::string& text, Sample* out) {
     item.Int("v", 0, 9, &value);
     out->items.push_back(value);
   });
+  reader.Members("named", 2, kWord,
+                 [out](const std::string& name, JsonObjectReader& item) {
+                   item.Int("v", 0, 9, &out->named[name]);
+                 });
   reader.Finish();
   return std::string(status.message());
 }
@@ -119,10 +126,36 @@ TEST(JsonReader, NamesPathExpectationAndValue) {
             "list: expected an array of 1 to 2 objects, got an object");
 }
 
+TEST(JsonReader, ReadsMembersOfAnyName) {
+  Sample sample;
+  EXPECT_EQ(Read(R"({"named": {}})", &sample), "");
+  EXPECT_TRUE(sample.named.empty());
+  EXPECT_EQ(Read(R"({"named": {"b": {"v": 3}, "a.c": {}}})", &sample), "");
+  EXPECT_EQ(sample.named,
+            (std::map<std::string, int64_t>{{"b", 3}, {"a.c", 0}}));
+}
+
+TEST(JsonReader, ChecksMembersOfAnyName) {
+  EXPECT_EQ(ErrorOf(R"({"named": []})"),
+            "named: expected an object, got an array");
+  EXPECT_EQ(ErrorOf(R"({"named": {"abcdef": {}}})"),
+            "named: expected each key a word, got \"abcdef\"");
+  EXPECT_EQ(ErrorOf(R"({"named": {"": {}}})"),
+            "named: expected each key a word, got \"\"");
+  EXPECT_EQ(ErrorOf(R"({"named": {"a": {}, "b": {}, "c": {}}})"),
+            "named: expected an object of at most 2 members, got 3");
+  EXPECT_EQ(ErrorOf(R"({"named": {"a": 1}})"),
+            "named.a: expected an object, got 1");
+  EXPECT_EQ(ErrorOf(R"({"named": {"a": {}, "b": {"v": 10}}})"),
+            "named.b.v: expected a whole number from 0 to 9, got 10");
+  EXPECT_EQ(ErrorOf(R"({"named": {"a": {"w": 1}}})"),
+            "named.a: expected one of the keys v, got \"w\"");
+}
+
 TEST(JsonReader, RefusesUnknownKeys) {
   EXPECT_EQ(ErrorOf(R"({"flags": true})"),
             "expected one of the keys flag, number, port, word, secret, "
-            "words, inner, list, got \"flags\"");
+            "words, inner, list, named, got \"flags\"");
   EXPECT_EQ(ErrorOf(R"({"list": [{"w": 1}]})"),
             "list[0]: expected one of the keys v, got \"w\"");
 }

@@ -26,6 +26,11 @@ struct Limits {
   // session start.
   int64_t server_link_ms = 5'000;
 
+  // A link to a migration's destination: name, connection, TLS, link, ticket,
+  // all of it. A viewer reads nothing of its main until all its links are made,
+  // for ever if one hangs, and the source waits 10 s for it to be done.
+  int64_t migration_link_ms = 3'500;
+
   // How long a half-closed channel may stay silent before both legs end.
   int64_t half_close_ms = 30'000;
 
@@ -97,6 +102,15 @@ inline constexpr int kSmallReadsToCopy = 4;
 // where the kernel has the key, which cannot be changed.
 inline constexpr uint64_t kMaxTlsKeyBlocks = 24'296'004'000;
 
+// MIGRATE_DATA of one channel, kept to be compared with what the client brings
+// to the destination. Most have a hundred bytes; main's has in it what the
+// agent has not yet read, 20 KiB, and a display's 24 bytes for each surface.
+inline constexpr size_t kMaxMigrationDataBytes = 256 * 1024;
+
+// Channels in a server's list. One for each USB port, screen and port device;
+// QEMU can have a few hundred devices.
+inline constexpr size_t kMaxListedChannels = 1024;
+
 // Longest time without a look at the certificate of a server: a TLS session
 // with it is resumed for so long. A desktop opens its channels within seconds.
 inline constexpr unsigned kServerSessionLifeS = 3600;
@@ -137,6 +151,15 @@ inline constexpr int kListenBacklog = 1024;
 // the first message; when it runs out the leg is closed unsafely and counted.
 inline constexpr int64_t kDisplayCommittedMs = 35'000;
 
+// A display at the destination of a migration that its client has taken over
+// with MIGRATE_END, and whose INIT does not come: QEMU's display worker polls
+// for it and does nothing else. Viewers send both at once.
+inline constexpr int64_t kDestinationDisplayMs = 5'000;
+
+// After a server has sent its clients elsewhere (MIGRATE_SWITCH_HOST): how long
+// their ticket leads there. They come back at once.
+inline constexpr int64_t kSwitchHostMs = 30'000;
+
 // After an error answer: how long the peer may take to read it before the
 // socket goes. Closing with unread input would make the kernel send RST and
 // the peer lose the answer.
@@ -173,6 +196,26 @@ inline constexpr int kMaxMainsOpening = 2;
 // knows the session's id can cost its QEMU, an RSA key each. A desktop with
 // four monitors, audio and ten USB ports opens 21 channels at once behind main.
 inline constexpr int kMaxEarlyDials = 32;
+
+// Longest messages of a client, where QEMU would allocate whatever a header
+// claims (gateway/relay/guard_rules.cc). port and webdav: viewers send 64 KiB
+// at once.
+inline constexpr size_t kMaxDeviceDataBytes = 1024 * 1024;
+// A packet of usbredir without its header. Viewers send each as one message,
+// and one is a whole USB transfer: 1 MiB of a disk as Linux reads it, and a few
+// bytes of what it answers to.
+inline constexpr size_t kMaxUsbPacketBytes = 4 * 1024 * 1024;
+// What a smartcard says behind its header. QEMU's reader has room for as much.
+inline constexpr size_t kMaxCardDataBytes = 64 * 1024;
+// A frame of recorded sound: 10 ms are 1 924 bytes with their time.
+inline constexpr size_t kMaxRecordDataBytes = 4096;
+// How it is coded: six bytes, and room for what a codec may add.
+inline constexpr size_t kMaxRecordModeBytes = 64;
+// GLZ window that a display's INIT may ask for, in pixels. spice-server's own
+// bound (LZ_MAX_WINDOW_SIZE); a larger or negative one aborts QEMU.
+inline constexpr int32_t kMaxGlzWindowPx = 1 << 25;
+// Scan codes in one message: spice-server's own bound for inputs.
+inline constexpr size_t kMaxScancodesBytes = 2048;
 
 // A worker wakes up at least this often, and one that has not turned over for
 // kWorkerStalledMs is reported by /livez.

@@ -9,11 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "gateway/console/policy.h"
 
 namespace spicegate {
 
@@ -37,6 +39,14 @@ struct Console {
   std::string ticket;        // the server's own password. Secret; may be empty
   std::string ca_pem;        // trust anchors for tls_port; set when that is
   std::string host_subject;  // replaces the host name check when not empty
+
+  // The password of the server that a migration leads to, where it is another
+  // one. Secret.
+  std::optional<std::string> destination_ticket = std::nullopt;
+
+  std::string policy_name = "";  // of the configuration; empty: none
+  Policy policy = {};            // what that name stands for
+  GuardMode guard = GuardMode::kEnforce;
 
   // What a window is to be called.
   const std::string& DisplayTitle() const {

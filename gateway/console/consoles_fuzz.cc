@@ -17,6 +17,9 @@ absl::StatusOr<std::string> NoFetch(const std::string&) {
 void CheckConsole(const spicegate::Console& console) {
   CHECK(spicegate::IsConsoleName(console.name));
   CHECK(console.ticket.size() <= spicegate::kMaxServerTicketLen);
+  CHECK(console.destination_ticket.value_or("").size() <=
+        spicegate::kMaxServerTicketLen);
+  CHECK(console.policy_name.empty() || console.policy.read_only);
   const bool has_port = console.port != 0 || console.tls_port != 0;
   CHECK(console.unix_path.empty() != console.host.empty());
   CHECK(has_port == !console.host.empty());
@@ -27,7 +30,9 @@ void CheckConsole(const spicegate::Console& console) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
   const std::string text(reinterpret_cast<const char*>(data), len);
-  const auto table = spicegate::ParseConsoles(text, "f", NoFetch, nullptr);
+  static const spicegate::PolicySet policies = {{"kiosk", {.read_only = true}}};
+  const auto table =
+      spicegate::ParseConsoles(text, "f", {&policies}, NoFetch, nullptr);
   if (!table.ok()) {
     CHECK(table.status().message().substr(0, 3) == "f: ");
     return 0;

@@ -7,8 +7,10 @@
 
 namespace spicegate {
 
-FileDirectory::FileDirectory(std::string path, PemCheck pem_check)
+FileDirectory::FileDirectory(std::string path, const ConsoleDefaults& defaults,
+                             PemCheck pem_check)
     : path_(std::move(path)),
+      defaults_(defaults),
       pem_check_(std::move(pem_check)),
       table_(std::make_shared<const ConsoleTable>()) {}
 
@@ -54,7 +56,7 @@ absl::StatusOr<std::shared_ptr<const ConsoleTable>> FileDirectory::Read() {
     }
     return found->second;
   };
-  return ParseConsoles(*text, path_, fetch, pem_check_);
+  return ParseConsoles(*text, path_, defaults_, fetch, pem_check_);
 }
 
 }  // namespace spicegate

@@ -5,7 +5,9 @@
 //   {"consoles": [{"name": "vm1", "title": "Windows 11", "host": "10.0.0.5",
 //     "port": 5900, "tls_port": 5901, "unix": "/run/vm1.sock",
 //     "ticket": "...", "ca": "PEM" | "ca_file": "FILE",
-//     "host_subject": "O=Test,CN=vm.example.test"}]}
+//     "host_subject": "O=Test,CN=vm.example.test",
+//     "destination_ticket": "...", "policy": "NAME",
+//     "guard": "enforce" | "count" | "off"}]}
 //
 // `unix` excludes host and ports; `tls_port` needs `ca` or `ca_file`. Unknown
 // keys are errors. Relative `ca_file` names start at the file's directory.
@@ -23,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/console/console.h"
+#include "gateway/console/policy.h"
 #include "gateway/console/watched_files.h"
 
 namespace spicegate {
@@ -44,12 +47,21 @@ using PemCheck = std::function<absl::Status(const std::string& pem)>;
 using FileFetch =
     std::function<absl::StatusOr<std::string>(const std::string& path)>;
 
+// What the configuration says for consoles.
+struct ConsoleDefaults {
+  // What "policy" may name. Null: no policies. Outlives whoever has this.
+  const PolicySet* policies = nullptr;
+  // Of consoles without "guard".
+  GuardMode guard = GuardMode::kEnforce;
+};
+
 // Parses a whole consoles file. `file_name` stands in front of every error:
 // "FILE: consoles[3].tls_port: expected a port from 1 to 65535, got 70000".
 // `pem_check` may be null. Tickets never appear in an error.
 absl::StatusOr<std::shared_ptr<const ConsoleTable>> ParseConsoles(
     const std::string& text, const std::string& file_name,
-    const FileFetch& fetch, const PemCheck& pem_check);
+    const ConsoleDefaults& defaults, const FileFetch& fetch,
+    const PemCheck& pem_check);
 
 class FileDirectory {
  public:
@@ -60,7 +72,8 @@ class FileDirectory {
   };
 
   // Nothing is read yet: table() is empty. `pem_check` may be null.
-  FileDirectory(std::string path, PemCheck pem_check);
+  FileDirectory(std::string path, const ConsoleDefaults& defaults,
+                PemCheck pem_check);
 
   // The first reading. An absent file gives an empty table and is looked for
   // again by ReloadIfChanged. After an error the table is empty, and the file
@@ -90,6 +103,7 @@ class FileDirectory {
   absl::StatusOr<std::shared_ptr<const ConsoleTable>> Read();
 
   const std::string path_;
+  const ConsoleDefaults defaults_;
   const PemCheck pem_check_;
   std::shared_ptr<const ConsoleTable> table_;
   absl::Status error_;

@@ -24,7 +24,7 @@ class FileDirectoryTest : public ::testing::Test {
   FileDirectoryTest()
       : path_(::testing::TempDir() + "/consoles.json"),
         ca_path_(::testing::TempDir() + "/ca.pem"),
-        directory_(path_, nullptr) {
+        directory_(path_, {}, nullptr) {
     unlink(path_.c_str());
     unlink(ca_path_.c_str());
   }
@@ -133,6 +133,20 @@ TEST_F(FileDirectoryTest, ABadFirstFileIsAnError) {
   EXPECT_EQ(directory_.table()->size(), 0U);
   WriteNames({"a"});
   EXPECT_EQ(directory_.ReloadIfChanged(), Reload::kChanged);
+}
+
+TEST_F(FileDirectoryTest, GivesConsolesWhatTheConfigurationSays) {
+  const PolicySet policies = {{"kiosk", {.read_only = true}}};
+  FileDirectory directory(path_, {&policies, GuardMode::kCount}, nullptr);
+  const std::string text =
+      R"({"consoles": [{"name": "a", "unix": "/s", "policy": ")";
+  Write(path_, text + "kiosk\"}]}");
+  ASSERT_TRUE(directory.Load().ok());
+  EXPECT_TRUE(directory.table()->Find("a")->policy.read_only);
+  EXPECT_EQ(directory.table()->Find("a")->guard, GuardMode::kCount);
+  Write(path_, text + "kiosk2\"}]}");
+  EXPECT_EQ(directory.ReloadIfChanged(), Reload::kRefused);
+  EXPECT_TRUE(directory.table()->Find("a")->policy.read_only);
 }
 
 TEST_F(FileDirectoryTest, WatchesTheCaFilesToo) {

@@ -6,6 +6,7 @@
 #include "gateway/base/json.h"
 #include "gateway/base/json_reader.h"
 #include "gateway/console/file_directory.h"
+#include "gateway/console/guard_mode.h"
 
 namespace spicegate {
 namespace {
@@ -15,6 +16,7 @@ constexpr size_t kMaxHostLen = 253;       // RFC 1035
 constexpr size_t kMaxUnixPathLen = 107;   // sockaddr_un
 constexpr size_t kMaxFileNameLen = 4095;  // PATH_MAX
 constexpr size_t kMaxSubjectLen = 1024;
+constexpr size_t kMaxShownPolicies = 20;
 
 using Text = JsonObjectReader::Text;
 
@@ -56,17 +58,48 @@ constexpr Text kUnix = {"an absolute path of at most 107 bytes",
                         kMaxUnixPathLen, IsAbsolutePath};
 constexpr Text kTicket = {"a ticket of at most 59 bytes", kMaxServerTicketLen,
                           nullptr, /*secret=*/true, /*may_be_empty=*/true};
+constexpr Text kPolicyName = {"the name of a policy", kMaxConsoleNameLen,
+                              IsConsoleName};
 constexpr Text kCa = {"certificates in PEM", kMaxCaBytes, LooksLikePem};
 constexpr Text kCaFile = {"a file name", kMaxFileNameLen, nullptr};
 constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
                            kMaxSubjectLen, LooksLikeSubject};
 
+const Policy* FindPolicy(const PolicySet* policies, const std::string& name) {
+  if (policies == nullptr) {
+    return nullptr;
+  }
+  const auto found = policies->find(name);
+  return found == policies->end() ? nullptr : &found->second;
+}
+
+// What a policy's name must be, for an error.
+std::string KnownPolicies(const PolicySet* policies) {
+  if (policies == nullptr || policies->empty()) {
+    return "no policy, as the configuration has none";
+  }
+  std::string names;
+  size_t num_shown = 0;
+  for (const auto& [name, ignored] : *policies) {
+    if (num_shown == kMaxShownPolicies) {
+      names += " and " + std::to_string(policies->size() - num_shown) + " more";
+      break;
+    }
+    names += (names.empty() ? "" : ", ") + name;
+    ++num_shown;
+  }
+  return "one of the configuration's policies: " + names;
+}
+
 // Reads the consoles of one file.
 class ConsolesParser {
  public:
-  ConsolesParser(const std::string& file_name, const FileFetch& fetch,
-                 const PemCheck& pem_check)
-      : file_name_(file_name), fetch_(fetch), pem_check_(pem_check) {}
+  ConsolesParser(const std::string& file_name, const ConsoleDefaults& defaults,
+                 const FileFetch& fetch, const PemCheck& pem_check)
+      : file_name_(file_name),
+        defaults_(defaults),
+        fetch_(fetch),
+        pem_check_(pem_check) {}
 
   void ReadOne(JsonObjectReader& reader);
   std::vector<Console> Take() { return std::move(consoles_); }
@@ -74,11 +107,13 @@ class ConsolesParser {
  private:
   void ReadAddress(JsonObjectReader& reader, Console* console);
   void ReadTls(JsonObjectReader& reader, Console* console);
+  void ReadPolicy(JsonObjectReader& reader, Console* console);
   void FetchCa(JsonObjectReader& reader, const std::string& name,
                Console* console);
   void CheckName(JsonObjectReader& reader, const Console& console);
 
   const std::string& file_name_;
+  const ConsoleDefaults& defaults_;
   const FileFetch& fetch_;
   const PemCheck& pem_check_;
   std::vector<Console> consoles_;
@@ -92,7 +127,13 @@ void ConsolesParser::ReadOne(JsonObjectReader& reader) {
   reader.String("title", kTitle, &console.title);
   ReadAddress(reader, &console);
   reader.String("ticket", kTicket, &console.ticket);
+  std::string destination_ticket;
+  reader.String("destination_ticket", kTicket, &destination_ticket);
+  if (reader.Has("destination_ticket")) {
+    console.destination_ticket = std::move(destination_ticket);
+  }
   ReadTls(reader, &console);
+  ReadPolicy(reader, &console);
   CheckName(reader, console);
   if (reader.ok()) {
     consoles_.push_back(std::move(console));
@@ -146,6 +187,21 @@ void ConsolesParser::ReadTls(JsonObjectReader& reader, Console* console) {
   }
 }
 
+void ConsolesParser::ReadPolicy(JsonObjectReader& reader, Console* console) {
+  console->guard = defaults_.guard;
+  ReadGuardMode(reader, &console->guard);
+  reader.String("policy", kPolicyName, &console->policy_name);
+  if (!reader.ok() || console->policy_name.empty()) {
+    return;
+  }
+  const Policy* policy = FindPolicy(defaults_.policies, console->policy_name);
+  if (policy == nullptr) {
+    return reader.Fail("policy", KnownPolicies(defaults_.policies) +
+                                     ", got \"" + console->policy_name + '"');
+  }
+  console->policy = *policy;
+}
+
 void ConsolesParser::FetchCa(JsonObjectReader& reader, const std::string& name,
                              Console* console) {
   absl::StatusOr<std::string> pem = fetch_(ResolveBeside(file_name_, name));
@@ -173,8 +229,9 @@ void ConsolesParser::CheckName(JsonObjectReader& reader,
 
 absl::StatusOr<std::shared_ptr<const ConsoleTable>> ParseConsoles(
     const std::string& text, const std::string& file_name,
-    const FileFetch& fetch, const PemCheck& pem_check) {
-  ConsolesParser parser(file_name, fetch, pem_check);
+    const ConsoleDefaults& defaults, const FileFetch& fetch,
+    const PemCheck& pem_check) {
+  ConsolesParser parser(file_name, defaults, fetch, pem_check);
   absl::StatusOr<JsonValue> root = ParseJson(text);
   absl::Status status = root.status();
   if (root.ok()) {

@@ -25,9 +25,17 @@ absl::StatusOr<std::string> Fetch(const std::string& path) {
   return absl::NotFoundError(path + ": cannot be read: No such file");
 }
 
+const PolicySet& Policies() {
+  static const auto* const kPolicies = new PolicySet{
+      {"kiosk", {.read_only = true}}, {"visitor", {.file_transfer = false}}};
+  return *kPolicies;
+}
+
 absl::StatusOr<Table> Parse(const std::string& text,
-                            const PemCheck& pem_check = nullptr) {
-  return ParseConsoles(text, "/etc/sg/c.json", Fetch, pem_check);
+                            const PemCheck& pem_check = nullptr,
+                            GuardMode guard = GuardMode::kEnforce) {
+  return ParseConsoles(text, "/etc/sg/c.json", {&Policies(), guard}, Fetch,
+                       pem_check);
 }
 
 // The error about one console, without what stands before it.
@@ -63,6 +71,68 @@ TEST(ParseConsoles, ReadsEveryField) {
   EXPECT_EQ((*table)->Find("vm2")->unix_path, "/run/vm2.sock");
   EXPECT_EQ((*table)->Find("vm3")->host, "fe80::1%eth0");
   EXPECT_THAT((*table)->Find("vm4")->ca_pem, HasSubstr("AAA="));
+}
+
+TEST(ParseConsoles, ReadsPolicyGuardAndDestinationTicket) {
+  const absl::StatusOr<Table> table = Parse(
+      R"({"consoles": [
+        {"name": "a", "unix": "/s", "policy": "kiosk", "guard": "off",
+         "ticket": "t", "destination_ticket": "d"},
+        {"name": "b", "unix": "/s", "guard": "enforce",
+         "destination_ticket": ""},
+        {"name": "c", "unix": "/s"}]})",
+      nullptr, GuardMode::kCount);
+  ASSERT_TRUE(table.ok()) << table.status();
+  const Console& a = *(*table)->Find("a");
+  EXPECT_EQ(a.policy_name, "kiosk");
+  EXPECT_EQ(a.policy, Policies().at("kiosk"));
+  EXPECT_EQ(a.guard, GuardMode::kOff);
+  EXPECT_EQ(a.destination_ticket, "d");
+  const Console& b = *(*table)->Find("b");
+  EXPECT_EQ(b.policy_name, "");
+  EXPECT_EQ(b.policy, Policy());
+  EXPECT_EQ(b.guard, GuardMode::kEnforce);
+  // None at the destination is not the same as the source's.
+  EXPECT_EQ(b.destination_ticket, "");
+  const Console& c = *(*table)->Find("c");
+  EXPECT_EQ(c.guard, GuardMode::kCount);
+  EXPECT_EQ(c.destination_ticket, std::nullopt);
+}
+
+TEST(ParseConsoles, NamesWhatIsWrongWithPolicyAndGuard) {
+  EXPECT_EQ(ErrorOf(R"({"name": "a", "unix": "/s", "policy": "guest"})"),
+            ".policy: expected one of the configuration's policies: kiosk, "
+            "visitor, got \"guest\"");
+  EXPECT_EQ(ErrorOf(R"({"name": "a", "unix": "/s", "policy": ""})"),
+            ".policy: expected the name of a policy, got \"\"");
+  EXPECT_EQ(ErrorOf(R"({"name": "a", "unix": "/s", "guard": "on"})"),
+            ".guard: expected \"enforce\", \"count\" or \"off\", got "
+            "\"on\"");
+}
+
+TEST(ParseConsoles, SaysThatThereAreNoPolicies) {
+  const PolicySet none;
+  const std::string text =
+      R"({"consoles": [{"name": "a", "unix": "/s", "policy": "kiosk"}]})";
+  for (const PolicySet* policies : {&none, static_cast<const PolicySet*>(0)}) {
+    EXPECT_EQ(
+        ParseConsoles(text, "f", {policies}, Fetch, nullptr).status().message(),
+        "f: consoles[0].policy: expected no policy, as the "
+        "configuration has none, got \"kiosk\"");
+  }
+}
+
+TEST(ParseConsoles, ShowsTheFirstOfManyPolicies) {
+  PolicySet many;
+  for (int i = 10; i < 40; ++i) {
+    many["p" + std::to_string(i)] = {};
+  }
+  const std::string text =
+      R"({"consoles": [{"name": "a", "unix": "/s", "policy": "x"}]})";
+  EXPECT_THAT(
+      std::string(
+          ParseConsoles(text, "f", {&many}, Fetch, nullptr).status().message()),
+      HasSubstr("p28, p29 and 10 more, got \"x\""));
 }
 
 TEST(ParseConsoles, TakesAnEmptyList) {
@@ -169,6 +239,10 @@ TEST(ParseConsoles, NeverShowsATicket) {
   EXPECT_EQ(error,
             ".ticket: expected a ticket of at most 59 bytes, got one of 60 "
             "bytes");
+  EXPECT_EQ(ErrorOf(R"({"name": "a", "unix": "/s", "destination_ticket": ")" +
+                    std::string(60, 'q') + "\"}"),
+            ".destination_ticket: expected a ticket of at most 59 bytes, got "
+            "one of 60 bytes");
   EXPECT_THAT(ErrorOf(R"({"name": "a", "ticket": "hunter2"})"),
               Not(HasSubstr("hunter2")));
 }

@@ -15,6 +15,7 @@ namespace {
 constexpr std::string_view kConsolesPath = "/v1/consoles";
 constexpr std::string_view kTicketSuffix = "/ticket";
 constexpr std::string_view kVvSuffix = ".vv";
+constexpr std::string_view kPolicyParameter = "policy=";
 
 HttpResponse Ok(std::string content_type, std::string body) {
   HttpResponse response;
@@ -69,8 +70,25 @@ bool FromWebPage(const HttpRequest& request) {
   return cross || request.Header("origin") != nullptr;
 }
 
-HttpResponse IssueTicket(const std::string& name, AdminServices* services) {
-  const absl::StatusOr<IssuedTicket> ticket = services->IssueTicket(name);
+// Reads "policy=NAME", or nothing. False for all else: who asked for something
+// that is not understood must not get a ticket that allows more. NAME stays as
+// it came; no policy's name needs percent signs.
+bool ParsePolicyQuery(std::string_view query, std::string* policy) {
+  if (query.empty()) {
+    return true;
+  }
+  if (!query.starts_with(kPolicyParameter)) {
+    return false;
+  }
+  query.remove_prefix(kPolicyParameter.size());
+  *policy = query;
+  return !query.empty() && query.find('&') == std::string_view::npos;
+}
+
+HttpResponse IssueTicket(const std::string& name, const std::string& policy,
+                         AdminServices* services) {
+  const absl::StatusOr<IssuedTicket> ticket =
+      services->IssueTicket(name, policy);
   if (!ticket.ok()) {
     return StatusError(ticket.status());
   }
@@ -78,13 +96,18 @@ HttpResponse IssueTicket(const std::string& name, AdminServices* services) {
   AppendJsonString(ticket->ticket, &body);
   body += ",\"console\":";
   AppendJsonString(name, &body);
+  if (!policy.empty()) {
+    body += ",\"policy\":";
+    AppendJsonString(policy, &body);
+  }
   body += ",\"expires_s\":" + std::to_string(ticket->expires_s) + "}\n";
   return Json(201, std::move(body));
 }
 
-HttpResponse GetVv(const Console& console, AdminServices* services) {
+HttpResponse GetVv(const Console& console, const std::string& policy,
+                   AdminServices* services) {
   const absl::StatusOr<IssuedTicket> ticket =
-      services->IssueTicket(console.name);
+      services->IssueTicket(console.name, policy);
   if (!ticket.ok()) {
     return StatusError(ticket.status());
   }
@@ -129,8 +152,15 @@ HttpResponse RouteConsole(const HttpRequest& request, std::string_view rest,
   if (console == nullptr) {
     return HttpError(404, "no such console");
   }
-  return wants_ticket ? IssueTicket(console->name, services)
-                      : GetVv(*console, services);
+  std::string policy;
+  if (!ParsePolicyQuery(request.query, &policy)) {
+    return HttpError(400, "expected no query but policy=NAME");
+  }
+  if (!policy.empty() && !services->HasPolicy(policy)) {
+    return HttpError(404, "no such policy");
+  }
+  return wants_ticket ? IssueTicket(console->name, policy, services)
+                      : GetVv(*console, policy, services);
 }
 
 HttpResponse Readiness(AdminServices* services) {

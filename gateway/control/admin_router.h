@@ -2,8 +2,10 @@
 //
 // Which request does what. Pure but for the calls to AdminServices.
 //
-//   POST /v1/consoles/NAME/ticket  201 {"ticket":...,"console":...,"expires_s"}
+//   POST /v1/consoles/NAME/ticket  201 {"ticket":...,"console":...,
+//                                       "policy":..., if asked; "expires_s":..}
 //   GET  /v1/consoles/NAME.vv      200 a connection file with a new ticket
+//                                  Both: ?policy=NAME, and no other parameter
 //   GET  /v1/consoles              200 {"consoles":[{"name":...,"title":...}]}
 //   GET  /metrics                  200 Prometheus' text format
 //   GET  /livez, /readyz           200 or 503

@@ -19,7 +19,9 @@ class AdminRouterTest : public ::testing::Test {
                      AdminTransport transport = AdminTransport::kLoopback) {
     HttpRequest request;
     request.method = method;
-    request.path = path;
+    const size_t query = path.find('?');
+    request.path = path.substr(0, query);
+    request.query = query == std::string::npos ? "" : path.substr(query + 1);
     request.headers = std::move(headers);
     if (request.Header("host") == nullptr) {
       request.headers.push_back({"host", "localhost:9480"});
@@ -56,6 +58,46 @@ TEST_F(AdminRouterTest, GivesConnectionFiles) {
   EXPECT_THAT(response.body, HasSubstr("password=TICKET1\n"));
   EXPECT_EQ(HeaderOf(response, "Content-Disposition"),
             "attachment; filename=\"vm1.vv\"");
+}
+
+TEST_F(AdminRouterTest, ATicketMayHaveAPolicy) {
+  const HttpResponse response =
+      Route("POST", "/v1/consoles/vm1/ticket?policy=kiosk");
+  EXPECT_EQ(response.status, 201);
+  EXPECT_EQ(response.body,
+            "{\"ticket\":\"TICKET1\",\"console\":\"vm1\","
+            "\"policy\":\"kiosk\",\"expires_s\":60}\n");
+  EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv?policy=kiosk").status, 200);
+  EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv?").status, 200);
+  EXPECT_EQ(services_.issued,
+            (std::vector<std::string>{"vm1+kiosk", "vm1+kiosk", "vm1"}));
+}
+
+TEST_F(AdminRouterTest, AnUnknownPolicyIs404) {
+  for (const char* query :
+       {"?policy=kiosk2", "?policy=Kiosk", "?policy=%6biosk", "?policy=kiosk+",
+        "?policy=policy=kiosk"}) {
+    const std::string path = std::string("/v1/consoles/vm1/ticket") + query;
+    EXPECT_EQ(Route("POST", path).status, 404) << query;
+    EXPECT_EQ(Route("POST", path).body, "{\"error\":\"no such policy\"}\n");
+  }
+  EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv?policy=x").status, 404);
+  EXPECT_TRUE(services_.issued.empty());
+}
+
+// A ticket that allows more than was meant would be worse than none.
+TEST_F(AdminRouterTest, AQueryThatIsNotUnderstoodIs400) {
+  for (const char* query :
+       {"?policy=", "?policy", "?Policy=kiosk", "?police=kiosk", "?a=b",
+        "?policy=kiosk&", "?policy=kiosk&a=b", "?a=b&policy=kiosk",
+        "?policy=kiosk&policy=kiosk", "?&", "??policy=kiosk"}) {
+    const std::string suffix = query;
+    EXPECT_EQ(Route("POST", "/v1/consoles/vm1/ticket" + suffix).status, 400)
+        << query;
+    EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv" + suffix).status, 400)
+        << query;
+  }
+  EXPECT_TRUE(services_.issued.empty());
 }
 
 TEST_F(AdminRouterTest, ANameMayLookLikeASuffix) {

@@ -28,11 +28,15 @@ class AdminServices {
   // The consoles as they are now; never null.
   virtual std::shared_ptr<const ConsoleTable> Consoles() = 0;
 
-  // Issues a ticket for a console that was in Consoles() a moment ago. An
-  // error becomes 404 (NotFound), 503 (ResourceExhausted, Unavailable) or 500;
-  // its message goes to the caller and must hold no secret.
+  // The configuration has a policy of that name.
+  virtual bool HasPolicy(const std::string& name) = 0;
+
+  // Issues a ticket for a console that was in Consoles() a moment ago, with a
+  // policy on top of the console's own (HasPolicy; empty: none). An error
+  // becomes 404 (NotFound), 503 (ResourceExhausted, Unavailable) or 500; its
+  // message goes to the caller and must hold no secret.
   virtual absl::StatusOr<IssuedTicket> IssueTicket(
-      const std::string& console) = 0;
+      const std::string& console, const std::string& policy) = 0;
 
   // A connection file for that ticket (portal.h: BuildVv).
   virtual std::string VvFile(const Console& console,

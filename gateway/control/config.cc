@@ -9,6 +9,8 @@
 #include "gateway/base/json.h"
 #include "gateway/base/json_reader.h"
 #include "gateway/console/file_reader.h"
+#include "gateway/console/guard_mode.h"
+#include "gateway/control/config_policies.h"
 
 namespace spicegate {
 namespace {
@@ -126,6 +128,8 @@ constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
                            kMaxSubjectLen, IsSubject};
 constexpr Text kClientName = {"a common name, DNS name or URI",
                               kMaxClientNameLen, IsClientName};
+constexpr Text kDestination = {Destinations::kExpected, kMaxDestinationLen,
+                               Destinations::IsEntry};
 constexpr Text kLevel = {"\"debug\", \"info\", \"warning\" or \"error\"", 16,
                          IsLevel};
 constexpr Text kTlsVersion = {"\"1.2\" or \"1.3\"", 8, IsTlsVersion};
@@ -161,6 +165,7 @@ class ConfigParser {
   void ReadAdmin(JsonObjectReader& reader);
   void ReadAdminTls(JsonObjectReader& reader);
   void ReadPublic(JsonObjectReader& reader);
+  void ReadMigration(JsonObjectReader& reader);
   void ReadLimits(JsonObjectReader& reader);
   void ReadLog(JsonObjectReader& reader);
   void CheckListeners(JsonObjectReader& root);
@@ -184,6 +189,10 @@ void ConfigParser::Read(JsonObjectReader& root) {
   root.Object("public",
               [this](JsonObjectReader& reader) { ReadPublic(reader); });
   Path(root, "consoles", kFile, &config_.consoles_path);
+  ReadGuardMode(root, &config_.guard);
+  ReadPolicies(root, &config_.policies);
+  root.Object("migration",
+              [this](JsonObjectReader& reader) { ReadMigration(reader); });
   Path(root, "state_dir", kDirectory, &config_.state_dir);
   root.Object("tickets", [this](JsonObjectReader& reader) {
     reader.Int("first_use_s", 1, kDayS, &config_.tickets.first_use_s);
@@ -338,6 +347,16 @@ void ConfigParser::ReadPublic(JsonObjectReader& reader) {
   Path(reader, "ca_file", kFile, &out.ca_path);
 }
 
+// An empty list would allow nothing to a reader and everything to us.
+void ConfigParser::ReadMigration(JsonObjectReader& reader) {
+  std::vector<std::string> entries;
+  reader.Strings("destinations", 1, kMaxDestinations, kDestination, &entries);
+  absl::StatusOr<Destinations> parsed = Destinations::Parse(entries);
+  if (reader.ok() && parsed.ok()) {
+    config_.migration_destinations = *std::move(parsed);
+  }
+}
+
 void ConfigParser::ReadLog(JsonObjectReader& reader) {
   std::string level = "info";
   reader.String("level", kLevel, &level);
@@ -356,6 +375,8 @@ void ConfigParser::ReadLimits(JsonObjectReader& reader) {
   time_ms("server_link_ms", &out.server_link_ms);
   time_ms("half_close_ms", &out.half_close_ms);
   time_ms("display_init_ms", &out.display_init_ms);
+  // The source's QEMU waits no longer for all destination's channels.
+  reader.Int("migration_link_ms", kShortestMs, 10'000, &out.migration_link_ms);
   reader.Int("max_links", 0, 10'000'000, &out.max_links);
   // 256 ids of each of 11 types are all that the protocol can name.
   reader.Int("max_channels_per_session", 1, 2816,

@@ -15,6 +15,8 @@
 #include "gateway/base/counters.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
+#include "gateway/console/destinations.h"
+#include "gateway/console/policy.h"
 #include "gateway/control/address.h"
 #include "gateway/tls/tls_types.h"
 
@@ -31,6 +33,12 @@ inline constexpr size_t kMaxCertificates = 256;
 
 // One ring and one pinned thread each.
 inline constexpr int64_t kMaxWorkers = 256;
+
+// One for each kind of user, or of desktop.
+inline constexpr size_t kMaxPolicies = 1024;
+
+// Hosts are looked at once for each migration.
+inline constexpr size_t kMaxDestinations = 4096;
 
 struct ListenerConfig {
   BindAddress address;
@@ -116,6 +124,9 @@ struct Config {
   AdminConfig admin;
   PublicConfig public_address;
   std::string consoles_path = "/etc/spicegate/consoles.json";
+  GuardMode guard = GuardMode::kEnforce;  // where a console says nothing
+  PolicySet policies;
+  Destinations migration_destinations;
   std::string state_dir;  // empty: not given, the gateway chooses one
   TicketConfig tickets;
   LogLevel log_level = LogLevel::kInfo;

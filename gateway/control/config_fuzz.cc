@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gateway/base/check.h"
+#include "gateway/console/console.h"
 #include "gateway/control/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
@@ -29,6 +30,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
     CHECK(!pair.certificate.empty() && !pair.key.empty());
   }
   CHECK(config->tls.tls12_suites.size() <= 3);
+  for (const auto& [name, policy] : config->policies) {
+    CHECK(spicegate::IsConsoleName(name));
+    // Of main, display, inputs and cursor none.
+    CHECK((policy.refused_channels & 0b1'1111) == 0);
+  }
   CHECK(config->workers >= 0 && config->workers <= spicegate::kMaxWorkers);
   return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AdminServices for tests: two consoles, and knobs for everything that can
-// fail.
+// AdminServices for tests: two consoles, one policy, and knobs for everything
+// that can fail.
 #ifndef SPICEGATE_GATEWAY_CONTROL_FAKE_SERVICES_H_
 #define SPICEGATE_GATEWAY_CONTROL_FAKE_SERVICES_H_
 
@@ -28,12 +28,14 @@ class FakeServices final : public AdminServices {
 
   std::shared_ptr<const ConsoleTable> Consoles() override { return table_; }
 
-  absl::StatusOr<IssuedTicket> IssueTicket(
-      const std::string& console) override {
+  bool HasPolicy(const std::string& name) override { return name == "kiosk"; }
+
+  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console,
+                                           const std::string& policy) override {
     if (!issue_error.ok()) {
       return issue_error;
     }
-    issued.push_back(console);
+    issued.push_back(console + (policy.empty() ? "" : "+" + policy));
     return IssuedTicket{"TICKET" + std::to_string(issued.size()), 60};
   }
 
@@ -47,7 +49,7 @@ class FakeServices final : public AdminServices {
   bool Live() override { return live; }
   absl::Status Ready() override { return ready; }
 
-  std::vector<std::string> issued;  // consoles, in order
+  std::vector<std::string> issued;  // "CONSOLE" or "CONSOLE+POLICY"
   absl::Status issue_error;
   std::string metrics = "# metrics\n";
   bool live = true;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/metrics.h"
 
-#include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
 #include <array>
@@ -9,17 +8,13 @@
 #include <string_view>
 
 #include "gateway/base/close_reason.h"
-#include "proto/channel.h"
+#include "gateway/control/guard_metrics.h"
+#include "gateway/control/metric_families.h"
 
 namespace spicegate {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
 using prometheus::MetricType;
-
-using Workers = std::vector<const WorkerCounters*>;
-using Label = ClientMetric::Label;
 
 constexpr std::array<std::string_view, kNumSafeEnds> kSafeEndNames = {
     "not_needed", "waited", "server_ended", "timed_out"};
@@ -36,82 +31,6 @@ constexpr std::array<std::string_view, kNumTlsVersions> kVersionNames = {"1.2",
                                                                          "1.3"};
 constexpr std::array<std::string_view, kNumTlsSuites> kSuiteNames = {
     "aes128_gcm", "aes256_gcm", "chacha20_poly1305", "other"};
-
-static_assert(kNumChannelTypes == proto::kNumChannelTypes);
-
-// Adds one number over all workers; `pick` chooses the counter.
-template <typename Pick>
-double Sum(const Workers& workers, const Pick& pick) {
-  int64_t sum = 0;
-  for (const WorkerCounters* worker : workers) {
-    sum += pick(*worker).value();
-  }
-  return static_cast<double>(sum);
-}
-
-// Collects families in the order in which they are shown.
-class Families {
- public:
-  void Begin(MetricType type, const char* name, const char* help) {
-    MetricFamily family;
-    family.name = name;
-    family.help = help;
-    family.type = type;
-    list_.push_back(std::move(family));
-  }
-
-  // Adds a series to the family begun last.
-  void Add(double value, std::vector<Label> labels = {}) {
-    ClientMetric metric;
-    metric.label = std::move(labels);
-    if (list_.back().type == MetricType::Counter) {
-      metric.counter.value = value;
-    } else {
-      metric.gauge.value = value;
-    }
-    list_.back().metric.push_back(std::move(metric));
-  }
-
-  void Counter(const char* name, const char* help, double value) {
-    Begin(MetricType::Counter, name, help);
-    Add(value);
-  }
-
-  void Gauge(const char* name, const char* help, double value) {
-    Begin(MetricType::Gauge, name, help);
-    Add(value);
-  }
-
-  const std::vector<MetricFamily>& list() const { return list_; }
-
- private:
-  std::vector<MetricFamily> list_;
-};
-
-// A label of an enumeration's name.
-Label Named(const char* label, std::string_view value) {
-  return {label, std::string(value)};
-}
-
-// One series for each channel type that a gateway relays. `pick` gives a
-// worker's array of counters.
-template <typename Pick>
-void AddByChannel(const Workers& workers, const Pick& pick,
-                  const std::vector<Label>& more, Families* out) {
-  for (size_t i = 0; i < kNumChannelTypes; ++i) {
-    const auto type = static_cast<proto::ChannelType>(i);
-    if (!proto::IsKnownChannelType(type)) {
-      continue;
-    }
-    std::vector<Label> labels = {Named("channel", proto::ChannelName(type))};
-    labels.insert(labels.end(), more.begin(), more.end());
-    out->Add(Sum(workers,
-                 [&](const WorkerCounters& w) -> const Counter& {
-                   return pick(w)[i];
-                 }),
-             std::move(labels));
-  }
-}
 
 // One series for each close reason.
 template <typename Pick>
@@ -156,11 +75,13 @@ void AddChannels(const Workers& workers, Families* out) {
   out->Begin(MetricType::Counter, "spicegate_channels_opened_total",
              "Channels relayed since the start, by type.");
   AddByChannel(
-      workers, [](auto& w) -> auto& { return w.channels_opened; }, {}, out);
+      workers, [](auto& w, size_t i) -> auto& { return w.channels_opened[i]; },
+      {}, out);
   out->Begin(MetricType::Gauge, "spicegate_channels_open",
              "Channels relayed now, by type.");
   AddByChannel(
-      workers, [](auto& w) -> auto& { return w.channels_open; }, {}, out);
+      workers, [](auto& w, size_t i) -> auto& { return w.channels_open[i]; },
+      {}, out);
   out->Begin(MetricType::Counter, "spicegate_channels_closed_total",
              "Channels that ended, by reason.");
   AddByReason(
@@ -168,10 +89,12 @@ void AddChannels(const Workers& workers, Families* out) {
   out->Begin(MetricType::Counter, "spicegate_channel_bytes_total",
              "Bytes relayed inside channels, by type and direction.");
   AddByChannel(
-      workers, [](auto& w) -> auto& { return w.bytes_client_to_server; },
+      workers,
+      [](auto& w, size_t i) -> auto& { return w.bytes_client_to_server[i]; },
       {{"direction", "client_to_server"}}, out);
   AddByChannel(
-      workers, [](auto& w) -> auto& { return w.bytes_server_to_client; },
+      workers,
+      [](auto& w, size_t i) -> auto& { return w.bytes_server_to_client[i]; },
       {{"direction", "server_to_client"}}, out);
 }
 
@@ -395,6 +318,8 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
   AddChannels(workers, &families);
   AddSafeEnds(workers, &families);
   AddEarlyDials(workers, &families);
+  AddGuard(workers, &families);
+  AddMigrations(workers, &families);
   AddTls(workers, &families);
   AddResources(workers, &families);
   AddSpins(workers, &families);

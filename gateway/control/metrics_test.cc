@@ -92,6 +92,87 @@ TEST_F(MetricsTest, AddsUpTheWorkers) {
                               "\"timed_out\"} 1\n"));
 }
 
+TEST_F(MetricsTest, ShowsWhatSessionsWereKeptFrom) {
+  const auto rule = [](GuardRule rule) { return static_cast<size_t>(rule); };
+  workers_[0].guard_refusals[1][rule(GuardRule::kFlushMark)].Add(1);
+  workers_[1].guard_refusals[1][rule(GuardRule::kFlushMark)].Add(2);
+  workers_[0].guard_refusals[2][rule(GuardRule::kDisplayInit)].Add(4);
+  workers_[0].guard_refusals[9][rule(GuardRule::kConnectionId)].Add(5);
+  workers_[1].policy_drops[static_cast<size_t>(PolicyDrop::kChannel)].Add(6);
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("spicegate_guard_refusals_total{channel=\"main\","
+                              "rule=\"flush_mark\"} 3\n"));
+  EXPECT_THAT(text,
+              HasSubstr("spicegate_guard_refusals_total{channel=\"display\","
+                        "rule=\"display_init\"} 4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("spicegate_guard_refusals_total{channel=\"usbredir\","
+                        "rule=\"connection_id\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_policy_drops_total{policy=\"channel\"}"
+                              " 6\n"));
+  EXPECT_EQ(Count(text, "\nspicegate_guard_refusals_total{"),
+            10 * kNumGuardRules);
+  EXPECT_EQ(Count(text, "\nspicegate_policy_drops_total{"), kNumPolicyDrops);
+}
+
+TEST_F(MetricsTest, NamesEveryRuleAndDrop) {
+  const std::string text = Text();
+  for (const char* rule :
+       {"message_type", "message_size", "claimed_size", "sub_list",
+        "flush_mark", "migrate_data", "do_seamless", "migrate_end",
+        "display_init", "before_handover", "connection_id", "usb_packet"}) {
+    EXPECT_THAT(text, HasSubstr("{channel=\"inputs\",rule=\"" +
+                                std::string(rule) + "\"} 0\n"));
+  }
+  for (const char* drop :
+       {"read_only", "clipboard", "file_transfer", "channel"}) {
+    EXPECT_THAT(text, HasSubstr("{policy=\"" + std::string(drop) + "\"} 0\n"));
+  }
+}
+
+TEST_F(MetricsTest, ShowsMigrations) {
+  const auto count = [this](int worker, MigrationKind kind,
+                            MigrationResult result, int64_t num) {
+    workers_[static_cast<size_t>(worker)]
+        .migrations[static_cast<size_t>(kind)][static_cast<size_t>(result)]
+        .Add(num);
+  };
+  count(0, MigrationKind::kSeamless, MigrationResult::kCompleted, 1);
+  count(1, MigrationKind::kSeamless, MigrationResult::kCompleted, 2);
+  count(0, MigrationKind::kSemiSeamless, MigrationResult::kFailed, 4);
+  count(0, MigrationKind::kSwitchHost, MigrationResult::kCancelled, 5);
+  workers_[0].migrations_pending.Set(1);
+  workers_[1].migrations_pending.Set(6);
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("spicegate_migrations_total{kind=\"seamless\","
+                              "result=\"completed\"} 3\n"));
+  EXPECT_THAT(text,
+              HasSubstr("spicegate_migrations_total{kind=\"semi_seamless\","
+                        "result=\"failed\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr("spicegate_migrations_total{kind=\"switch_host\","
+                              "result=\"cancelled\"} 5\n"));
+  EXPECT_EQ(Count(text, "\nspicegate_migrations_total{"), 9U);
+  EXPECT_THAT(text, HasSubstr("\nspicegate_migrations_pending 7\n"));
+}
+
+TEST_F(MetricsTest, ShowsMigrationsDurations) {
+  workers_[0].migration_durations[0].Add(1);  // up to 0.1 s
+  workers_[1].migration_durations[2].Add(3);  // up to 1 s
+  workers_[0].migration_durations[kMigrationBucketsMs.size()].Add(1);
+  workers_[0].migration_duration_ms.Add(2'000'050);
+  workers_[1].migration_duration_ms.Add(2'450);
+  const std::string name = "\nspicegate_migration_duration_seconds";
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr(name + "_bucket{le=\"0.1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_bucket{le=\"0.3\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_bucket{le=\"1\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_bucket{le=\"1000\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_bucket{le=\"+Inf\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_count 5\n"));
+  EXPECT_THAT(text, HasSubstr(name + "_sum 2002.5\n"));
+  EXPECT_EQ(Count(text, name + "_bucket{"), kMigrationBucketsMs.size() + 1);
+}
+
 TEST_F(MetricsTest, SeriesExistBeforeTheirFirstEvent) {
   const std::string text = Text();
   for (const char* channel :

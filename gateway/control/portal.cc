@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/portal.h"
 
+#include <algorithm>
+
 namespace spicegate {
 namespace {
 
@@ -57,6 +59,18 @@ PublicEndpoint ResolvePublicEndpoint(
     endpoint.port = PortOf(listeners, /*tls=*/false);
   }
   return endpoint;
+}
+
+uint16_t ResolvePlainPort(const PublicConfig& config,
+                          const std::vector<BoundListener>& listeners) {
+  if (config.port != 0) {
+    return config.port;
+  }
+  const auto found = std::find_if(
+      listeners.begin(), listeners.end(), [](const BoundListener& listener) {
+        return !listener.tls && !listener.need_secured;
+      });
+  return found == listeners.end() ? 0 : found->address.port;
 }
 
 std::string BuildVv(const PublicEndpoint& endpoint, const Console& console,

@@ -46,6 +46,11 @@ PublicEndpoint ResolvePublicEndpoint(
     const PublicConfig& config, const std::vector<BoundListener>& listeners,
     const std::string& machine_name);
 
+// The port for clients that came without TLS and are sent to us again: that of
+// public.port, else of the first plain listener that serves desktops; 0: none.
+uint16_t ResolvePlainPort(const PublicConfig& config,
+                          const std::vector<BoundListener>& listeners);
+
 // The whole file, with `ticket` as password. Values are escaped, so that none
 // can add a key; control characters other than newlines and tabs are dropped.
 // viewers delete the file after reading it. Secret.

@@ -60,6 +60,17 @@ TEST(PublicEndpoint, TakesWhatTheConfigurationGives) {
   EXPECT_EQ(Resolve(config, {kPlain}).tls_port, 2);
 }
 
+TEST(PublicEndpoint, ThePlainPortServesDesktops) {
+  EXPECT_EQ(ResolvePlainPort({}, {kTls, kPlain}), 5930);
+  EXPECT_EQ(ResolvePlainPort({}, {kTls, kNeedSecured}), 0);
+  const BoundListener other = {{"", 7}, false, false};
+  EXPECT_EQ(ResolvePlainPort({}, {kNeedSecured, other, kPlain}), 7);
+  PublicConfig config;
+  config.port = 1;
+  EXPECT_EQ(ResolvePlainPort(config, {kPlain}), 1);
+  EXPECT_EQ(ResolvePlainPort(config, {}), 1);
+}
+
 TEST(PublicEndpoint, TakesAListenersAddressWhenItHasOne) {
   BoundListener one = kTls;
   one.address.host = "127.0.0.1";

@@ -211,6 +211,7 @@ Task<Refusal> ReadLinkMess(Leg* leg, LinkInput* input,
     co_return CloseReason::kBadLink;  // spice-server closes without a word
   }
   link->connection_id = mess->connection_id;
+  link->tls = context->tls != nullptr;
   link->channel = mess->key();
   link->common_caps = proto::CapsWords(mess->common_caps);
   link->channel_caps = proto::CapsWords(mess->channel_caps);
@@ -223,7 +224,7 @@ Task<Refusal> ReadLinkMess(Leg* leg, LinkInput* input,
 Task<Refusal> SendReply(Leg* leg, const LinkKey* key, proto::ChannelType type) {
   std::array<uint8_t, proto::kMaxLinkReplyLen> reply;
   const size_t len = proto::EncodeLinkReply(key->public_key_der(),
-                                            proto::ReplyCapsFor(type), reply);
+                                            proto::OfferedCapsFor(type), reply);
   const int error = co_await WriteAll(leg, std::span(reply).first(len));
   if (error != 0) {
     co_return ReasonOf(error);

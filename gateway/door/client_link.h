@@ -37,6 +37,7 @@ struct ClientLink {
   proto::CapsWords common_caps;
   proto::CapsWords channel_caps;
   proto::HeaderKind header_kind = proto::HeaderKind::kMini;
+  bool tls = false;  // it came by TLS
   TicketDigest ticket;
 };
 

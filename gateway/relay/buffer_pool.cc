@@ -22,6 +22,9 @@ std::unique_ptr<RelayBuffer> BufferPool::Take() {
   free_.pop_back();
   buffer->begin = 0;
   buffer->end = 0;
+  buffer->cleared = 0;
+  buffer->insert = {};
+  buffer->skip = 0;
   return buffer;
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "gateway/base/counters.h"
@@ -21,8 +22,12 @@ struct RelayBuffer {
   std::array<uint8_t, kPumpBufferBytes> bytes;
   size_t begin = 0;  // first byte not yet written
   size_t end = 0;    // behind the last byte read
+  // What the pump's filter has decided (PumpFilter::Step) and is not yet done.
+  size_t cleared = 0;  // from `begin`: may be written
+  std::span<const uint8_t> insert;
+  size_t skip = 0;
 
-  bool empty() const { return begin == end; }
+  bool empty() const { return begin == end && insert.empty(); }
 };
 
 // One thread's.

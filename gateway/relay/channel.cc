@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "gateway/base/check.h"
-#include "proto/main_channel.h"
+#include "proto/display_channel.h"
 #include "proto/messages.h"
 
 namespace spicegate {
@@ -28,6 +28,22 @@ void EndLeg(Leg* leg, Socket::End end, bool all_read) {
     leg->stream->ShutdownWrite();
   }
   leg->Release(end);
+}
+
+// Lets nothing through.
+class Mute final : public PumpFilter {
+ public:
+  Step Next(std::span<const uint8_t> bytes) override {
+    Step step;
+    step.skip = bytes.size();
+    return step;
+  }
+  bool HasInsert() const override { return false; }
+};
+
+Mute* MuteFilter() {
+  static Mute mute;  // has no state
+  return &mute;
 }
 
 // A failure of ours to follow a peer whose connection is sound. After an alert
@@ -58,6 +74,12 @@ CloseReason FailureReason(bool client_failed, int error) {
 
 }  // namespace
 
+bool MustHearServer(proto::ChannelType type) {
+  return type == proto::ChannelType::kDisplay ||
+         type == proto::ChannelType::kPort ||
+         type == proto::ChannelType::kWebdav;
+}
+
 Urgency UrgencyOf(proto::ChannelType type) {
   switch (type) {
     case proto::ChannelType::kDisplay:
@@ -71,15 +93,10 @@ Urgency UrgencyOf(proto::ChannelType type) {
   }
 }
 
-void Channel::Inspection::Append(std::span<const uint8_t> piece) {
-  const size_t n = std::min(piece.size(), body.size() - len);
-  std::copy_n(piece.begin(), n, body.begin() + len);
-  len += n;
-}
-
 Channel::Channel(const RelayContext* context, ChannelOwner* owner,
                  proto::ChannelKey key, proto::HeaderKind header_kind,
-                 Leg client, Leg server, size_t bytes_sent)
+                 Leg client, Leg server, const ChannelRules& rules,
+                 size_t bytes_sent)
     : context_(context),
       owner_(owner),
       key_(key),
@@ -89,24 +106,77 @@ Channel::Channel(const RelayContext* context, ChannelOwner* owner,
           {std::move(client), std::move(server)},
           {BytesOf(context->pumps.counters->bytes_client_to_server, key.type),
            BytesOf(context->pumps.counters->bytes_server_to_client, key.type)}},
-      header_kind_(header_kind) {
+      migration_(rules.destination_of),
+      header_kind_(header_kind),
+      destination_(migration_ != nullptr) {
   to_server_.CountEarlier(bytes_sent);
+  SetFilters(rules);
 }
 
 Channel::~Channel() { CHECK(state_ == State::kEnded); }
 
+void Channel::SetFilters(const ChannelRules& rules) {
+  if (rules.policy.refuses_channel(static_cast<uint8_t>(key_.type))) {
+    to_server_.set_filter(MuteFilter());
+    to_client_.set_filter(MuteFilter());
+    return;
+  }
+  AgentFilter* agent = nullptr;
+  if (key_.type == proto::ChannelType::kMain) {
+    ServerFilters& filters = server_filters();
+    if (rules.policy.restricts_agent()) {
+      filters.agent = std::make_unique<AgentFilter>(rules.policy);
+      agent = filters.agent.get();
+    }
+    filters.inspector = std::make_unique<MainInspector>(
+        static_cast<InspectorHost*>(this), header_kind_, rules.policy, agent);
+    filters.inspector->set_migration(migration_.get(), destination_);
+    to_client_.set_filter(filters.inspector.get());
+  } else if (key_.type == proto::ChannelType::kInputs &&
+             rules.policy.read_only) {
+    server_filters().follower =
+        std::make_unique<ServerFollower>(key_, header_kind_);
+    to_client_.set_filter(server_filters().follower.get());
+  }
+  if (Guard::IsNeeded(key_.type, rules.guard, rules.policy)) {
+    GuardContext guard;
+    guard.host = this;
+    guard.key = key_;
+    guard.header_kind = header_kind_;
+    guard.mode = rules.guard;
+    guard.policy = rules.policy;
+    guard.agent = agent;
+    guard.migration = migration_.get();
+    guard.destination = destination_;
+    guard_ = std::make_unique<Guard>(guard);
+    to_server_.set_filter(guard_.get());
+  }
+}
+
+Channel::ServerFilters& Channel::server_filters() {
+  if (server_filters_ == nullptr) {
+    server_filters_ = std::make_unique<ServerFilters>();
+  }
+  return *server_filters_;
+}
+
 void Channel::Start(Handle self, Handle session) {
   self_ = self;
   session_ = session;
-  if (is_display()) {
-    // A message that QEMU refuses crashes it when it comes right behind INIT:
-    // what the client says next waits for the server's first message.
-    first_message_ = FirstMessage::kAwaited;
-    to_server_.Hold();
-    ArmTimer(kDisplayCommittedMs);
+  if (MustHearServer(key_.type)) {
+    inspection_ = std::make_unique<proto::MessageFramer>(header_kind_);
+    to_client_.set_inspecting(true);
+    first_message_ = FirstMessage::kParked;
+    if (!is_display() && (!destination_ || migration_->is_seamless())) {
+      first_message_ = FirstMessage::kAwaited;
+    } else if (!destination_) {
+      // A message that QEMU refuses crashes it when it comes right behind INIT:
+      // what the client says next waits for the server's first message.
+      to_server_.Hold();
+      AwaitFirstMessage(kDisplayCommittedMs);
+    }
   }
-  if (is_display() || key_.type == proto::ChannelType::kMain) {
-    inspection_ = std::make_unique<Inspection>(header_kind_);
+  if (guard_ != nullptr && guard_->awaits_hello()) {
     to_client_.set_inspecting(true);
   }
   to_server_.Run(kPumpQuantumBytes);
@@ -143,53 +213,31 @@ void Channel::GiveUp() {
 }
 
 void Channel::OnPumpBytes(Pump*, std::span<const uint8_t> bytes) {
-  if (is_display()) {
-    InspectDisplay(bytes);
-  } else {
-    InspectMain(bytes);
+  if (inspection_ == nullptr) {
+    if (!guard_->FromServer(bytes)) {
+      to_client_.set_inspecting(false);
+      Release(&to_server_);  // last: it may end the channel
+    }
+  } else if (EndsMessage(bytes)) {
+    OnFirstMessage();
   }
 }
 
-void Channel::InspectMain(std::span<const uint8_t> bytes) {
-  for (;;) {
-    const MessageFramer::Step step = inspection_->framer.Feed(bytes);
-    bytes = bytes.subspan(step.consumed);
-    if (step.event == MessageFramer::Event::kNeedMore) {
-      return;
-    }
-    if (inspection_->framer.header().type != proto::kMsgMainInit) {
-      continue;
-    }
-    if (step.event == MessageFramer::Event::kBody) {
-      inspection_->Append(step.body);
-    } else if (step.event == MessageFramer::Event::kEnd) {
-      const auto init = proto::ParseMainInit(inspection_->bytes());
-      EndInspection();
-      if (init.has_value()) {
-        owner_->OnMainInit(this, init->session_id);
-      }
-      return;
-    }
-  }
+void Channel::AwaitFirstMessage(int64_t deadline_ms) {
+  first_message_ = FirstMessage::kAwaited;
+  ArmTimer(deadline_ms);
 }
 
-void Channel::EndInspection() {
+void Channel::OnFirstMessage() {
+  first_message_ = FirstMessage::kSeen;
   to_client_.set_inspecting(false);
   inspection_.reset();
-}
-
-void Channel::InspectDisplay(std::span<const uint8_t> bytes) {
-  if (EndsMessage(bytes)) {
-    OnFirstDisplayMessage();
-  }
-}
-
-void Channel::OnFirstDisplayMessage() {
-  first_message_ = FirstMessage::kSeen;
-  EndInspection();
   timer_.reset();
   if (to_server_.source_ended() || to_client_.source_ended()) {
     ArmHalfClose();
+  }
+  if (guard_ != nullptr) {
+    guard_->ReleaseAfterInit();
   }
   Release(&to_server_);  // last: it may end the channel
 }
@@ -203,14 +251,39 @@ void Channel::Release(Pump* held) {
 
 void Channel::OnPumpSourceEnded(Pump* pump) {
   const bool server = pump == &to_client_;
+  if (server && left_behind()) {
+    // Viewers may leave such a channel open and unread for good.
+    End(CloseReason::kMigrated, Socket::End::kFin, Socket::End::kFin);
+    return;
+  }
+  if (destination_ && MustEndWhole()) {
+    // Half an end would be passed on to a server that it can crash; and viewers
+    // do not look at their connections there.
+    End(server ? CloseReason::kServerClosed : CloseReason::kClientClosed,
+        Socket::End::kFin, Socket::End::kFin);
+    return;
+  }
   if (!reason_known_) {
     reason_known_ = true;
     server_ended_first_ = server;
   }
-  // While a display's first message is awaited its deadline is running.
-  if (!to_server_.held()) {
+  if (first_message_ != FirstMessage::kAwaited) {
     ArmHalfClose();
-  }
+  } else if (!is_display()) {
+    to_server_.Hold();
+    ArmHalfClose();
+  }  // a display is held, and its deadline is running
+}
+
+bool Channel::MustEndWhole() const {
+  return migration_->phase() != Migration::Phase::kTaken ||
+         first_message_ == FirstMessage::kAwaited;
+}
+
+void Channel::OnPumpRefused(Pump* pump) {
+  End(pump == &to_server_ ? CloseReason::kClientGuard
+                          : CloseReason::kServerGuard,
+      Socket::End::kFin, Socket::End::kFin);
 }
 
 void Channel::ArmTimer(int64_t delay_ms) {
@@ -284,15 +357,22 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   DCHECK(state_ == State::kRelaying);
   state_ = State::kLingering;
   reason_ = reason;
-  server_end_ = server_end;
+  // A destination may not have begun with the channel yet, and one that is
+  // reset then has crashed it; an end is read like any other.
+  server_end_ = destination_ ? Socket::End::kFin : server_end;
   to_server_.Stop();
   to_client_.Stop();
   EndLeg(&client(), client_end, pair_.num_finished == 2);
   owner_->OnChannelClosing(this, reason);
   switch (first_message_) {
     case FirstMessage::kAwaited:
-      ReadAndDrop();  // until its deadline, which has been running since Start
+      CompleteInit();
+      if (!is_display()) {
+        ArmTimer(kDisplayCommittedMs);  // a display's has been running
+      }
+      ReadAndDrop();
       break;
+    case FirstMessage::kParked:
     case FirstMessage::kSeen:
       Finish(SafeEnd::kNotNeeded);
       break;
@@ -334,7 +414,7 @@ size_t Channel::ReadAndDrop() {
 
 bool Channel::EndsMessage(std::span<const uint8_t> bytes) {
   for (;;) {
-    const MessageFramer::Step step = inspection_->framer.Feed(bytes);
+    const MessageFramer::Step step = inspection_->Feed(bytes);
     bytes = bytes.subspan(step.consumed);
     if (step.event == MessageFramer::Event::kEnd) {
       return true;
@@ -346,6 +426,142 @@ bool Channel::EndsMessage(std::span<const uint8_t> bytes) {
 }
 
 void Channel::OnReady(Ready, int) { ReadAndDrop(); }
+
+void Channel::BeginAtDestination() {
+  if (first_message_ != FirstMessage::kParked) {
+    return;
+  }
+  if (migration_->is_seamless()) {
+    // It may go at any time, and must when its main goes: the destination waits
+    // for its data.
+    OnFirstMessage();
+  } else if (!is_display()) {
+    first_message_ = FirstMessage::kAwaited;
+  } else {
+    AwaitFirstMessage(OwesInit() ? kDestinationDisplayMs : kDisplayCommittedMs);
+  }
+}
+
+void Channel::TakeOverAgentFrom(const Channel& source) {
+  if (server_filters_->agent != nullptr &&
+      source.server_filters_->agent != nullptr) {
+    server_filters_->agent->ContinueFrom(*source.server_filters_->agent);
+  }
+}
+
+bool Channel::OwesInit() const {
+  // A source's INIT was sent before the channel began.
+  const size_t len =
+      proto::DataHeaderLen(header_kind_) + proto::kDisplayInitLen;
+  return is_display() && destination_ && !migration_->is_seamless() &&
+         bytes_to_server() < static_cast<int64_t>(len);
+}
+
+void Channel::CompleteInit() {
+  // Missing, or cut: the display would wait for it, and then crash.
+  if (!OwesInit()) {
+    return;
+  }
+  std::array<uint8_t, proto::kMaxDataHeaderLen + proto::kDisplayInitLen> init{};
+  proto::DataHeader header;
+  header.type = proto::kMsgcDisplayInit;
+  header.size = proto::kDisplayInitLen;
+  header.serial = 1;
+  const size_t len =
+      proto::EncodeDataHeader(header_kind_, header, init) + header.size;
+  // Nothing else has gone this way: there is room.
+  server().stream->Write(std::span(init).first(len).subspan(
+      static_cast<size_t>(bytes_to_server())));
+  ArmTimer(kDisplayCommittedMs);
+}
+
+void Channel::FollowMigration(std::shared_ptr<Migration> migration) {
+  if (state_ != State::kRelaying) {
+    return;
+  }
+  migration_ = std::move(migration);
+  destination_ = false;
+  if (guard_ != nullptr) {
+    guard_->set_migration(migration_.get(), /*destination=*/false);
+    SetWatch(migration_.get());
+  }
+  if (key_.type == proto::ChannelType::kMain) {
+    server_filters_->inspector->set_migration(migration_.get(),
+                                              /*destination=*/false);
+  }
+}
+
+void Channel::SetWatch(Migration* migration) {
+  if (key_.type == proto::ChannelType::kMain) {
+    return;
+  }
+  ServerFilters& filters = server_filters();
+  if (filters.follower != nullptr) {
+    filters.follower->set_migration(migration);
+    return;
+  }
+  std::unique_ptr<MigrationWatch> watch;
+  if (migration != nullptr && migration->kind() == MigrationKind::kSeamless) {
+    watch = std::make_unique<MigrationWatch>(migration, key_, header_kind_);
+  }
+  to_client_.set_filter(watch.get());
+  filters.watch = std::move(watch);
+}
+
+void Channel::RunToClientSoon() {
+  to_client_.MakeDue();
+  Yield();
+}
+
+void Channel::OnGuardRefusal(GuardRule rule, const proto::DataHeader& header) {
+  context_->pumps.counters
+      ->guard_refusals[static_cast<size_t>(key_.type)]
+                      [static_cast<size_t>(rule)]
+      .Add(1);
+  owner_->OnGuardRefusal(this, rule, header);
+}
+
+void Channel::OnPolicyDrop(PolicyDrop drop) {
+  context_->pumps.counters->policy_drops[static_cast<size_t>(drop)].Add(1);
+}
+
+void Channel::OnAgentDataDropped() {
+  server_filters_->inspector->PayBack(1);
+  RunToClientSoon();
+}
+
+void Channel::OnMotionDropped() {
+  server_filters_->follower->Insert(proto::kMsgInputsMouseMotionAck, {});
+  RunToClientSoon();
+}
+
+void Channel::OnDisplayInit() {
+  // One that comes early lies with the server until it begins.
+  if (first_message_ == FirstMessage::kAwaited) {
+    AwaitFirstMessage(kDisplayCommittedMs);
+  }
+}
+
+void Channel::OnMigrationReply(uint16_t type) {
+  owner_->OnMigrationReply(this, type);
+}
+
+void Channel::OnDestinationTaken() { owner_->OnDestinationTaken(this); }
+
+void Channel::OnMainInit(uint32_t session_id) {
+  owner_->OnMainInit(this, session_id);
+}
+
+proto::DstInfo Channel::OnMigrateTo(MigrationKind kind,
+                                    const proto::DstInfo& to) {
+  return owner_->OnMigrateTo(this, kind, to);
+}
+
+void Channel::OnMigrateCancel() { owner_->OnMigrateCancel(this); }
+
+void Channel::OnServerRefusal(const proto::DataHeader& header) {
+  owner_->OnGuardRefusal(this, std::nullopt, header);
+}
 
 void Channel::Finish(SafeEnd outcome) {
   DCHECK(state_ == State::kLingering);
@@ -368,8 +584,12 @@ void Channel::OnTimer() {
     Finish(SafeEnd::kTimedOut);
     return;
   }
-  if (to_server_.held()) {
-    OnFirstMessageOverdue();
+  if (first_message_ == FirstMessage::kAwaited) {
+    if (OwesInit()) {
+      End(CloseReason::kClientProtocol, Socket::End::kFin, Socket::End::kFin);
+    } else {
+      OnFirstMessageOverdue();
+    }
     return;
   }
   const int64_t moved = bytes_to_client() + bytes_to_server();

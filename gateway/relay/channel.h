@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client's leg and a server's leg joined: two pumps, the half-close rules
-// and the last rites of the server's leg.
+// A client's leg and a server's leg joined: two pumps, what they let through,
+// the half-close rules and the last rites of the server's leg.
 //
 //   relaying --> (both directions over, a leg failed, the session says so)
 //     |             client leg goes at once, FIN or RST as the server did
@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "gateway/base/close_reason.h"
@@ -27,8 +28,14 @@
 #include "gateway/base/handle.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/timer_wheel.h"
+#include "gateway/console/policy.h"
 #include "gateway/io/leg.h"
+#include "gateway/relay/agent_filter.h"
 #include "gateway/relay/buffer_pool.h"
+#include "gateway/relay/guard.h"
+#include "gateway/relay/main_inspector.h"
+#include "gateway/relay/migration.h"
+#include "gateway/relay/migration_watch.h"
 #include "gateway/relay/pipe_pool.h"
 #include "gateway/relay/pump.h"
 #include "proto/channel.h"
@@ -58,6 +65,22 @@ class ChannelOwner {
   // It did run, and moved so much.
   virtual void OnChannelRanAhead(Channel*, size_t) {}
 
+  // A message that broke `rule`; without a rule, one of the server's. Already
+  // counted.
+  virtual void OnGuardRefusal(Channel*, std::optional<GuardRule>,
+                              const proto::DataHeader&) {}
+  // The session's server wants its clients elsewhere. Returns what they are to
+  // be told instead; views that live until the next call.
+  virtual proto::DstInfo OnMigrateTo(Channel*, MigrationKind,
+                                     const proto::DstInfo& to) {
+    return to;
+  }
+  virtual void OnMigrateCancel(Channel*) {}
+  // What the client told the source of its links to the destination.
+  virtual void OnMigrationReply(Channel*, uint16_t) {}
+  // Its main channel takes over at the destination.
+  virtual void OnDestinationTaken(Channel*) {}
+
  protected:
   ~ChannelOwner() = default;
 };
@@ -76,14 +99,31 @@ inline constexpr size_t kNumUrgencies = 3;
 
 Urgency UrgencyOf(proto::ChannelType type);
 
-class Channel final : private PumpOwner, private Waiter {
+// Closing such a channel before its server has said anything crashes QEMU: a
+// display in its worker, a port or webdav because the write of its INIT fails
+// inside the connect (measured on 7.2). From the ticket on it is seen through.
+bool MustHearServer(proto::ChannelType type);
+
+// What a channel's messages are held against.
+struct ChannelRules {
+  GuardMode guard = GuardMode::kOff;
+  Policy policy;
+  // Set for a channel that leads to this migration's destination.
+  std::shared_ptr<Migration> destination_of;
+};
+
+class Channel final : private PumpOwner,
+                      private Waiter,
+                      private GuardHost,
+                      private InspectorHost {
  public:
   // Both legs are through their links. A display's INIT has been sent to the
-  // server whole, and nothing of the server's data has been read.
-  // `bytes_sent` counts what went from client to server meanwhile.
+  // server whole, unless that is a migration's destination, and nothing of the
+  // server's data has been read. `bytes_sent` counts what went from client to
+  // server meanwhile.
   Channel(const RelayContext* context, ChannelOwner* owner,
           proto::ChannelKey key, proto::HeaderKind header_kind, Leg client,
-          Leg server, size_t bytes_sent = 0);
+          Leg server, const ChannelRules& rules = {}, size_t bytes_sent = 0);
   ~Channel();
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
@@ -101,6 +141,25 @@ class Channel final : private PumpOwner, private Waiter {
   // Ends a lingering channel now, unsafely: the process has no more time.
   void GiveUp();
 
+  // The session's server has announced a migration; this channel leads to its
+  // source. Null: it is over, and nothing has come of it.
+  void FollowMigration(std::shared_ptr<Migration> migration);
+
+  // Of the migration that it follows, if any: one that is under way, or the
+  // one that has brought the session where it is.
+  bool leads_to_destination() const { return destination_; }
+  // It leads to a source that the session has left.
+  bool left_behind() const {
+    return migration_ != nullptr && !destination_ &&
+           migration_->phase() == Migration::Phase::kTaken;
+  }
+  const Migration* migration() const { return migration_.get(); }
+
+  // The destination has been taken over: its server begins with the channel.
+  void BeginAtDestination();
+  // Both are main: the agent's conversation goes on here.
+  void TakeOverAgentFrom(const Channel& source);
+
   proto::ChannelKey key() const { return key_; }
   Handle handle() const { return self_; }
   Handle session() const { return session_; }
@@ -111,32 +170,29 @@ class Channel final : private PumpOwner, private Waiter {
  private:
   enum class State : uint8_t { kRelaying, kLingering, kEnded };
 
-  // The server's first display message. Other channels are kSeen from the
-  // start: their legs may be closed at any time.
+  // The server's first message, where it must be heard. Other channels are
+  // kSeen from the start: their legs may be closed at any time.
   enum class FirstMessage : uint8_t {
+    kParked,   // a migration's destination that has nothing of it yet: may be
+               // closed, as long as its main is closed too, or before
     kAwaited,  // closing the server's leg would crash QEMU
     kSeen,
     kNeverComes,  // the server ended or failed without it
   };
 
-  // What looks at the server's first messages, until the one it waits for.
-  struct Inspection {
-    explicit Inspection(proto::HeaderKind kind) : framer(kind) {}
-
-    // Keeps a piece of main's INIT. A longer body than INIT's is cut: the
-    // parser reads the front.
-    void Append(std::span<const uint8_t> piece);
-    std::span<const uint8_t> bytes() const { return {body.data(), len}; }
-
-    proto::MessageFramer framer;
-    std::array<uint8_t, proto::kMainInitLen> body;
-    size_t len = 0;
+  // What stands between server and client where something has to.
+  struct ServerFilters {
+    std::unique_ptr<AgentFilter> agent;        // main, when restricted
+    std::unique_ptr<MainInspector> inspector;  // main
+    std::unique_ptr<ServerFollower> follower;  // inputs, when read-only
+    std::unique_ptr<MigrationWatch> watch;     // others, in a migration
   };
 
   // PumpOwner.
   void OnPumpBytes(Pump* pump, std::span<const uint8_t> bytes) override;
   void OnPumpSourceEnded(Pump* pump) override;
   void OnPumpFinished(Pump* pump) override;
+  void OnPumpRefused(Pump* pump) override;
   void OnPumpFailed(Pump* pump, bool source, int error) override;
   void OnPumpReady(Pump* pump) override;
   void OnPumpYielded(Pump* pump) override;
@@ -144,12 +200,37 @@ class Channel final : private PumpOwner, private Waiter {
   // Waiter: the server's leg while lingering.
   void OnReady(Ready ready, int error) override;
 
-  void EndInspection();
-  void InspectMain(std::span<const uint8_t> bytes);
-  void InspectDisplay(std::span<const uint8_t> bytes);
+  // GuardHost.
+  void OnGuardRefusal(GuardRule rule, const proto::DataHeader& header) override;
+  void OnPolicyDrop(PolicyDrop drop) override;
+  void OnAgentDataDropped() override;
+  void OnMotionDropped() override;
+  void OnDisplayInit() override;
+  void OnMigrationReply(uint16_t type) override;
+  void OnDestinationTaken() override;
+
+  // InspectorHost.
+  void OnMainInit(uint32_t session_id) override;
+  proto::DstInfo OnMigrateTo(MigrationKind kind,
+                             const proto::DstInfo& to) override;
+  void OnMigrateCancel() override;
+  void OnServerRefusal(const proto::DataHeader& header) override;
+
+  void SetFilters(const ChannelRules& rules);
+  void SetWatch(Migration* migration);
+  ServerFilters& server_filters();
+  // Something of our own is to go to the client.
+  void RunToClientSoon();
+  void AwaitFirstMessage(int64_t deadline_ms);
+  // A destination's channel that cannot be half-closed yet.
+  bool MustEndWhole() const;
+  // A destination's display whose server waits for the client's INIT.
+  bool OwesInit() const;
+  // Before such a display is left.
+  void CompleteInit();
   // Feeds the framer; true when a message has ended.
   bool EndsMessage(std::span<const uint8_t> bytes);
-  void OnFirstDisplayMessage();
+  void OnFirstMessage();
   void OnFirstMessageOverdue();
   void Release(Pump* held);
   void ArmTimer(int64_t delay_ms);
@@ -175,13 +256,18 @@ class Channel final : private PumpOwner, private Waiter {
   Pump to_client_{&pair_, PumpPair::kServer};
   // Few channels need these at a time, and an idle one should be small.
   std::unique_ptr<Timer> timer_;  // half-close silence, or the end of lingering
-  std::unique_ptr<Inspection> inspection_;  // server to client
+  // Until a display's first message.
+  std::unique_ptr<proto::MessageFramer> inspection_;
+  std::unique_ptr<Guard> guard_;                   // client to server
+  std::unique_ptr<ServerFilters> server_filters_;  // server to client
+  std::shared_ptr<Migration> migration_;
   int64_t moved_at_last_check_ = 0;
   State state_ = State::kRelaying;
   CloseReason reason_ = CloseReason::kInternal;
   Socket::End server_end_ = Socket::End::kFin;
   FirstMessage first_message_ = FirstMessage::kSeen;
   const proto::HeaderKind header_kind_;
+  bool destination_ = false;  // of migration_; once taken, where we are
   bool server_ended_first_ = false;
   bool reason_known_ = false;
   bool yielded_ = false;

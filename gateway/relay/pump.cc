@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/relay/pump.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -37,8 +38,8 @@ Pump::Next Pump::Step() {
   if (pipe_ != nullptr && pipe_->bytes > 0) {
     return SpliceOut();
   }
-  if (buffer_ != nullptr && !buffer_->empty() && !held_) {
-    return Write();
+  if (!held_ && HasOutput()) {
+    return filter_ == nullptr ? Write() : WriteFiltered();
   }
   if (!source_ended_) {
     if (drained_) {
@@ -50,17 +51,85 @@ Pump::Next Pump::Step() {
   return held_ ? Next::kWait : PassEnd();
 }
 
+bool Pump::HasOutput() const {
+  return (buffer_ != nullptr && !buffer_->empty()) ||
+         (filter_ != nullptr && filter_->HasInsert());
+}
+
+void Pump::set_filter(PumpFilter* filter) {
+  filter_ = filter;
+  if (buffer_ != nullptr) {
+    buffer_->cleared = buffer_->end - buffer_->begin;  // read before it came
+    buffer_->insert = {};
+    buffer_->skip = 0;
+  }
+}
+
+Pump::Next Pump::WriteFiltered() {
+  if (buffer_ == nullptr) {
+    buffer_ = context().buffers->Take();
+  }
+  if (buffer_->cleared > 0) {
+    return Write();
+  }
+  return buffer_->insert.empty() ? Filter() : WriteInsert();
+}
+
+Pump::Next Pump::WriteInsert() {
+  const ssize_t n = to()->stream->Write(buffer_->insert);
+  if (n < 0) {
+    return IsTransient(n) ? WaitFor(to(), Ready::kWritable)
+                          : Fail(/*source=*/false, static_cast<int>(n));
+  }
+  buffer_->insert = buffer_->insert.subspan(static_cast<size_t>(n));
+  Count(static_cast<size_t>(n), &context().counters->bytes_copied);
+  return Next::kGoOn;
+}
+
+Pump::Next Pump::Filter() {
+  buffer_->begin += std::exchange(buffer_->skip, 0);
+  if (buffer_->begin == buffer_->end) {
+    buffer_->begin = 0;
+    buffer_->end = 0;
+    if (!filter_->HasInsert()) {
+      return Next::kGoOn;
+    }
+  }
+  const size_t len = buffer_->end - buffer_->begin;
+  const PumpFilter::Step step =
+      filter_->Next({buffer_->bytes.data() + buffer_->begin, len});
+  if (state_ != State::kRunning) {
+    return Next::kOver;  // what the filter told its owner ended the channel
+  }
+  if (step.then == PumpFilter::Then::kRefuse) {
+    Stop();
+    owner()->OnPumpRefused(this);
+    return Next::kOver;
+  }
+  DCHECK(step.pass + step.skip <= len);
+  buffer_->cleared = step.pass;
+  buffer_->insert = step.insert;
+  buffer_->skip = step.skip;
+  const bool nothing = step.pass == 0 && step.insert.empty() && step.skip == 0;
+  DCHECK(!nothing || step.then == PumpFilter::Then::kHold);
+  held_ = nothing;  // what goes on before it goes first, and it is asked again
+  return Next::kGoOn;
+}
+
 Pump::Next Pump::Write() {
+  const size_t len =
+      filter_ == nullptr ? buffer_->end - buffer_->begin : buffer_->cleared;
   const std::span<const uint8_t> in(buffer_->bytes.data() + buffer_->begin,
-                                    buffer_->end - buffer_->begin);
+                                    len);
   const ssize_t n = to()->stream->Write(in);
   if (n < 0) {
     return IsTransient(n) ? WaitFor(to(), Ready::kWritable)
                           : Fail(/*source=*/false, static_cast<int>(n));
   }
   buffer_->begin += static_cast<size_t>(n);
+  buffer_->cleared -= std::min(buffer_->cleared, static_cast<size_t>(n));
   Count(static_cast<size_t>(n), &context().counters->bytes_copied);
-  if (buffer_->empty()) {
+  if (buffer_->begin == buffer_->end) {
     buffer_->begin = 0;
     buffer_->end = 0;
   }
@@ -104,7 +173,7 @@ Pump::Next Pump::Read() {
 bool Pump::PreparePipe() {
   const bool ask_recv = ask_recv_;
   ask_recv_ = false;
-  if (!splicing_ || ask_recv || inspecting_ || held_) {
+  if (!splicing_ || ask_recv || inspecting_ || filter_ != nullptr || held_) {
     return false;
   }
   if (pipe_ == nullptr) {

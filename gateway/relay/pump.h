@@ -6,8 +6,8 @@
 //
 // Two ways, chosen by what flows: small messages are copied through a buffer,
 // bulk is spliced through a pipe (docs/decisions/0003). Bytes that somebody
-// looks at, and legs whose bytes are not their socket's (TLS in user space),
-// are always copied.
+// looks at or judges, and legs whose bytes are not their socket's (TLS in user
+// space), are always copied.
 #ifndef SPICEGATE_GATEWAY_RELAY_PUMP_H_
 #define SPICEGATE_GATEWAY_RELAY_PUMP_H_
 
@@ -21,6 +21,7 @@
 #include "gateway/io/leg.h"
 #include "gateway/relay/buffer_pool.h"
 #include "gateway/relay/pipe_pool.h"
+#include "gateway/relay/pump_filter.h"
 
 namespace spicegate {
 
@@ -37,6 +38,8 @@ class PumpOwner {
   // This direction is over, and its end was passed on: with both over, by
   // closing the legs with FIN, which the owner does now.
   virtual void OnPumpFinished(Pump* pump) = 0;
+  // The filter refused what came. The pump has stopped.
+  virtual void OnPumpRefused(Pump* pump) = 0;
   // A leg failed with `error` (a negated errno). `source` tells which one.
   virtual void OnPumpFailed(Pump* pump, bool source, int error) = 0;
   // A leg is ready: call Run, now or later.
@@ -86,6 +89,13 @@ class Pump final : private Waiter {
   bool held() const { return held_; }
   // The owner owes a Run.
   bool due() const { return due_; }
+  void MakeDue() { due_ = true; }
+
+  // Everything from the source goes through `filter`, from the next byte read
+  // on; nothing with null. What a filter that goes has not yet inserted or
+  // skipped is lost, so only one that passes everything may go. It outlives
+  // the pump, or goes first.
+  void set_filter(PumpFilter* filter);
 
   // Starts or ends the calls of OnPumpBytes.
   void set_inspecting(bool inspecting) { inspecting_ = inspecting; }
@@ -109,6 +119,10 @@ class Pump final : private Waiter {
   void OnReady(Ready ready, int error) override;
   Next Step();
   Next Write();
+  Next WriteFiltered();
+  Next WriteInsert();
+  // Asks the filter about what is in the buffer.
+  Next Filter();
   Next SpliceOut();
   Next Read();
   Next SpliceIn();
@@ -117,6 +131,8 @@ class Pump final : private Waiter {
   Next PassEnd();
   Next Fail(bool source, int error);
   Next WaitFor(Leg* leg, Ready ready);
+  // Bytes are to be judged or written, or something is to be inserted.
+  bool HasOutput() const;
   // True when this read is to be spliced; a pipe is in hand then.
   bool PreparePipe();
   void ChooseWay(size_t num_read);
@@ -132,6 +148,7 @@ class Pump final : private Waiter {
   PumpPair* const pair_;
   std::unique_ptr<RelayBuffer> buffer_;  // only while bytes are in hand
   std::unique_ptr<RelayPipe> pipe_;      // likewise
+  PumpFilter* filter_ = nullptr;
   int64_t bytes_moved_ = 0;
   uint32_t run_bytes_ = 0;
   const PumpPair::Side from_;

@@ -45,9 +45,8 @@ Task<ServerLink::Failure> ServerLink::Open(ServerLinkRequest request) {
   if (failure.has_value()) {
     co_return failure;
   }
-  const Deadline deadline(
-      context_.timers, leg_.socket.get(),
-      context_.timers->now_ms() + context_.limits->server_link_ms);
+  const Deadline deadline(context_.timers, leg_.socket.get(),
+                          DeadlineIn(context_.limits->server_link_ms));
   if (target_.tls != nullptr) {
     failure = co_await Secure();
     if (failure.has_value()) {
@@ -56,6 +55,10 @@ Task<ServerLink::Failure> ServerLink::Open(ServerLinkRequest request) {
   }
   failure = co_await Link(&request);
   co_return failure;
+}
+
+int64_t ServerLink::DeadlineIn(int64_t timeout_ms) const {
+  return std::min(give_up_ms_, context_.timers->now_ms() + timeout_ms);
 }
 
 void ServerLink::Abandon() {
@@ -67,8 +70,7 @@ void ServerLink::Abandon() {
 
 Task<ServerLink::Failure> ServerLink::Connect() {
   const Console& console = *target_.console;
-  const int64_t deadline_ms =
-      context_.timers->now_ms() + context_.limits->server_connect_ms;
+  const int64_t deadline_ms = DeadlineIn(context_.limits->server_connect_ms);
   if (!console.unix_path.empty()) {
     const absl::StatusOr<SocketAddress> address =
         UnixAddress(console.unix_path);

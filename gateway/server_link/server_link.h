@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -61,8 +62,14 @@ class ServerLink {
   // Nothing, or why it could not be.
   using Failure = std::optional<CloseReason>;
 
-  ServerLink(const ServerLinkContext& context, ConsoleTarget target)
-      : context_(context), target_(std::move(target)) {}
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+  // Open ends by `give_up_ms` (monotonic), whatever its own limits are.
+  ServerLink(const ServerLinkContext& context, ConsoleTarget target,
+             int64_t give_up_ms = kNever)
+      : context_(context),
+        target_(std::move(target)),
+        give_up_ms_(give_up_ms) {}
   ServerLink(const ServerLink&) = delete;
   ServerLink& operator=(const ServerLink&) = delete;
 
@@ -79,6 +86,7 @@ class ServerLink {
                              std::span<const uint8_t> first_message);
 
   proto::LinkError result() const { return result_; }
+  int64_t give_up_ms() const { return give_up_ms_; }
 
   // The leg, once authenticated; earlier it is closed with the object, which
   // hurts no server.
@@ -86,6 +94,8 @@ class ServerLink {
   Leg* leg() { return &leg_; }
 
  private:
+  // In so many milliseconds, or earlier when it has to give up.
+  int64_t DeadlineIn(int64_t timeout_ms) const;
   Task<Failure> Connect();
   Task<Failure> ConnectTo(SocketAddress address, int64_t deadline_ms);
   Task<Failure> Secure();
@@ -98,6 +108,7 @@ class ServerLink {
 
   const ServerLinkContext context_;
   const ConsoleTarget target_;
+  const int64_t give_up_ms_;
   Leg leg_;
   bool abandoned_ = false;
   std::array<uint8_t, proto::kPubKeyLen> server_key_{};

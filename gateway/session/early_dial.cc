@@ -33,6 +33,11 @@ ServerLinkRequest RequestFor(const ClientLink& link) {
   return request;
 }
 
+int64_t GiveUpTime(const Route& route, int64_t now_ms, const Limits& limits) {
+  return route.destination_of == nullptr ? ServerLink::kNever
+                                         : now_ms + limits.migration_link_ms;
+}
+
 void EarlyDial::OnDeadline(void* self) {
   auto* dial = static_cast<EarlyDial*>(self);
   dial->owner_->Drop(dial->id_);
@@ -56,9 +61,17 @@ void EarlyDials::Begin(EarlyDialRequest request) {
     Count(EarlyDialOutcome::kRefused);
     return;
   }
+  Route route = registry_->RouteOf(request.session, request.link.channel.type);
+  if (route.refusal.has_value()) {
+    Count(EarlyDialOutcome::kRefused);
+    return;
+  }
+  const int64_t give_up_ms =
+      GiveUpTime(route, server_.timers->now_ms(), *server_.limits);
   ++session->num_early_dials;
-  const std::shared_ptr<EarlyDial> dial(new EarlyDial(
-      this, server_, session->target, request.id, request.session));
+  const std::shared_ptr<EarlyDial> dial(
+      new EarlyDial(this, server_, std::move(route), give_up_ms, request.id,
+                    request.session));
   dials_.insert_or_assign(request.id, dial);
   dial->deadline_.Arm(server_.timers, request.deadline_ms);
   Spawn(Run(dial, std::move(request.link)));
@@ -69,7 +82,7 @@ bool EarlyDials::IsWelcome(const Session* session,
   return session != nullptr && !session->ending.has_value() &&
          request.link.channel.type != proto::ChannelType::kMain &&
          session->connection_id == request.link.connection_id &&
-         IsSameHost(session->client, request.client_address) &&
+         IsSameHost(session->terms.client, request.client_address) &&
          session->num_early_dials < kMaxEarlyDials;
 }
 
@@ -83,7 +96,8 @@ Task<void> EarlyDials::Run(std::shared_ptr<EarlyDial> dial,
   }
 }
 
-std::shared_ptr<EarlyDial> EarlyDials::Take(EarlyDialId id, Handle session) {
+std::shared_ptr<EarlyDial> EarlyDials::Take(EarlyDialId id, Handle session,
+                                            const Migration* destination_of) {
   const auto found = dials_.find(id);
   if (found == dials_.end()) {
     return nullptr;
@@ -92,7 +106,8 @@ std::shared_ptr<EarlyDial> EarlyDials::Take(EarlyDialId id, Handle session) {
   Session* owner = registry_->Get(session);
   // One that has failed already is no answer to a client that has a ticket:
   // its channel dials for itself.
-  if (owner == nullptr || dial->session_ != session || dial->failed()) {
+  if (owner == nullptr || dial->session_ != session || dial->failed() ||
+      dial->destination_of_.get() != destination_of) {
     Drop(id);
     return nullptr;
   }

@@ -39,6 +39,10 @@ namespace spicegate {
 // What a client's link asks of its server.
 ServerLinkRequest RequestFor(const ClientLink& link);
 
+// When a link over `route`, begun now, is to be through: at a migration's
+// destination early enough for its client, whose main waits for it.
+int64_t GiveUpTime(const Route& route, int64_t now_ms, const Limits& limits);
+
 // Goes as a message from where the link was accepted to its session's home.
 struct EarlyDialRequest {
   EarlyDialId id;
@@ -66,12 +70,13 @@ class EarlyDial {
  private:
   friend class EarlyDials;
 
-  EarlyDial(EarlyDials* owner, const ServerLinkContext& context,
-            ConsoleTarget target, EarlyDialId id, Handle session)
+  EarlyDial(EarlyDials* owner, const ServerLinkContext& context, Route route,
+            int64_t give_up_ms, EarlyDialId id, Handle session)
       : owner_(owner),
         id_(id),
         session_(session),
-        link_(context, std::move(target)) {}
+        destination_of_(std::move(route.destination_of)),
+        link_(context, std::move(route.target), give_up_ms) {}
 
   static void OnDeadline(void* self);
   bool failed() const { return outcome_.has_value() && outcome_->has_value(); }
@@ -79,6 +84,7 @@ class EarlyDial {
   EarlyDials* const owner_;
   const EarlyDialId id_;
   const Handle session_;
+  const std::shared_ptr<Migration> destination_of_;
   ServerLink link_;
   Timer deadline_{&EarlyDial::OnDeadline, this};
   std::optional<ServerLink::Failure> outcome_;  // once it is over
@@ -98,9 +104,11 @@ class EarlyDials final : private SessionWatcher {
   // Dials, or counts why not. The client is told nothing either way.
   void Begin(EarlyDialRequest request);
 
-  // The dial of an opening whose ticket was accepted for `session`. Null when
-  // there is none, or none of use: it is gone then.
-  std::shared_ptr<EarlyDial> Take(EarlyDialId id, Handle session);
+  // The dial of an opening whose ticket was accepted for `session`, and that
+  // goes to its server or a migration's destination. Null when there is none,
+  // or none of use: it is gone then.
+  std::shared_ptr<EarlyDial> Take(EarlyDialId id, Handle session,
+                                  const Migration* destination_of);
 
   // Harmless when there is none.
   void Drop(EarlyDialId id);

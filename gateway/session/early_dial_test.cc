@@ -141,9 +141,9 @@ TEST_F(EarlyDialTest, AClientThatGoesWhileTheServerIsSlowEndsIt) {
 
 TEST_F(EarlyDialTest, OneThatIsDroppedDuringTheNameLookUpConnectsNowhere) {
   Session* session = registry_.Get(connections_.Find(kSessionId)->session);
-  Console console = *session->target.console;
+  Console console = *session->terms.target.console;
   console.host = "vm.example.test";
-  session->target.console = std::make_shared<const Console>(console);
+  session->terms.target.console = std::make_shared<const Console>(console);
   End(ArriveAndDial(ChannelType::kInputs));
   EXPECT_FALSE(early_dials_.done());
   SocketAddress address;
@@ -158,7 +158,9 @@ TEST_F(EarlyDialTest, AnotherSessionsTicketDoesNotGetIt) {
   Client* client = ArriveAndDial(ChannelType::kInputs);
   SimPeer server = AnswerLink();
   Opening* opening = openings_.Get(client->opening);
-  EXPECT_EQ(early_dials_.Take(opening->early_dial, Handle{9, 9}), nullptr);
+  EXPECT_EQ(early_dials_.Take(opening->early_dial, Handle{9, 9},
+                              /*destination_of=*/nullptr),
+            nullptr);
   EXPECT_TRUE(IsEnded(&server));
   ExpectCounts(0, 1, 0);
   End(client);

@@ -59,10 +59,69 @@ class ListedOpening {
   const Handle opening_;
 };
 
-// Counts a main link as long as it is under way.
+// Lists an opening with the migration to whose destination it leads.
+class DestinationOpening {
+ public:
+  // `migration` may be null: nothing is listed then.
+  DestinationOpening(SessionRegistry* registry, Handle session,
+                     std::shared_ptr<Migration> migration, Handle opening)
+      : registry_(registry),
+        session_(session),
+        migration_(std::move(migration)),
+        opening_(opening) {
+    if (migration_ != nullptr) {
+      registry_->AddDestinationOpening(session_, migration_.get(), opening_);
+    }
+  }
+  ~DestinationOpening() {
+    if (migration_ != nullptr) {
+      registry_->RemoveDestinationOpening(session_, migration_.get(), opening_);
+    }
+  }
+  DestinationOpening(const DestinationOpening&) = delete;
+  DestinationOpening& operator=(const DestinationOpening&) = delete;
+
+ private:
+  SessionRegistry* const registry_;
+  const Handle session_;
+  const std::shared_ptr<Migration> migration_;
+  const Handle opening_;
+};
+
+// Fails a migration at a time, unless it goes first: for a link that takes
+// longer because its server's leg has to be seen through.
+class MigrationDeadline {
+ public:
+  // `migration` may be null: nothing happens then.
+  MigrationDeadline(SessionRegistry* registry, Handle session,
+                    std::shared_ptr<Migration> migration, TimerWheel* timers,
+                    int64_t deadline_ms)
+      : registry_(registry),
+        session_(session),
+        migration_(std::move(migration)) {
+    if (migration_ != nullptr) {
+      timer_.Arm(timers, deadline_ms);
+    }
+  }
+
+ private:
+  static void OnTimer(void* self) {
+    const auto* deadline = static_cast<MigrationDeadline*>(self);
+    deadline->registry_->FailMigration(deadline->session_,
+                                       deadline->migration_.get(),
+                                       CloseReason::kServerTimeout);
+  }
+
+  SessionRegistry* const registry_;
+  const Handle session_;
+  const std::shared_ptr<Migration> migration_;
+  Timer timer_{&MigrationDeadline::OnTimer, this};
+};
+
+// Counts the main link of a new session as long as it is under way.
 class OpeningMain {
  public:
-  // `ticket` is null for other channels: nothing is counted.
+  // `ticket` is null for other links: nothing is counted.
   OpeningMain(SessionRegistry* registry, const TicketClaim* ticket)
       : registry_(registry), wanted_(ticket != nullptr) {
     if (wanted_) {
@@ -114,17 +173,23 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
     co_return refusal;
   }
   const ListedOpening listed(registry_, place.session, handle);
-  const OpeningMain main(
-      registry_, link.channel.type == ChannelType::kMain ? &ticket : nullptr);
+  const DestinationOpening leaving(registry_, place.session,
+                                   place.route.destination_of, handle);
+  const OpeningMain main(registry_, place.session ? nullptr : &ticket);
   if (main.refused()) {
     co_return CloseReason::kTooManyChannels;
   }
   place.ticket = std::move(ticket);
   const std::shared_ptr<EarlyDial> early =
-      early_dials_->Take(std::exchange(opening->early_dial, {}), place.session);
+      early_dials_->Take(std::exchange(opening->early_dial, {}), place.session,
+                         place.route.destination_of.get());
   std::optional<ServerLink> own;
   ServerLink* server =
-      early != nullptr ? early->link() : &own.emplace(server_, place.target);
+      early != nullptr
+          ? early->link()
+          : &own.emplace(server_, place.route.target,
+                         GiveUpTime(place.route, server_.timers->now_ms(),
+                                    *server_.limits));
   opening->server = server->leg();
   if (early != nullptr) {
     refusal = co_await early->Opened();
@@ -132,7 +197,10 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
     refusal = co_await server->Open(RequestFor(link));
   }
   if (!refusal.has_value()) {
-    if (link.channel.type == ChannelType::kDisplay) {
+    // A destination has its displays before their INIT: it begins with none of
+    // them before its main says so.
+    if (link.channel.type == ChannelType::kDisplay &&
+        place.route.destination_of == nullptr) {
       refusal = co_await OpenDisplay(opening, &link, &place, server);
     } else {
       refusal = co_await OpenPlain(opening, &link, &place, server);
@@ -141,8 +209,23 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
   opening->server = nullptr;
   if (refusal.has_value() && place.session && !IsAlive(place.session)) {
     refusal = CloseReason::kSessionOver;
+  } else if (refusal == CloseReason::kShutdown &&
+             place.route.destination_of != nullptr &&
+             !registry_->IsMigrating(place.session,
+                                     place.route.destination_of.get())) {
+    refusal = CloseReason::kMigrationOver;
+  }
+  if (refusal.has_value()) {
+    FailMigration(place, *refusal);
   }
   co_return refusal;
+}
+
+void ChannelOpener::FailMigration(const Place& place, CloseReason refusal) {
+  if (place.route.destination_of != nullptr) {
+    registry_->FailMigration(place.session, place.route.destination_of.get(),
+                             refusal);
+  }
 }
 
 bool ChannelOpener::IsAlive(Handle handle) {
@@ -154,57 +237,116 @@ Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(Opening* opening,
                                                       const ClientLink* link,
                                                       const TicketClaim* ticket,
                                                       Place* place) {
-  const bool is_main = link->channel.type == ChannelType::kMain;
-  if (is_main && link->connection_id == 0) {
-    std::optional<ConsoleTarget> target = find_target_(ticket->console());
-    if (!target.has_value()) {
-      co_return CloseReason::kConsoleUnknown;
+  if (link->channel.type == ChannelType::kMain && link->connection_id == 0) {
+    co_return FindServer(*ticket, place);
+  }
+  co_return co_await FindSession(opening, link, place);
+}
+
+ChannelOpener::Refusal ChannelOpener::FindServer(const TicketClaim& ticket,
+                                                 Place* place) {
+  std::optional<ConsoleTarget> target = registry_->SwitchedTo(ticket.digest());
+  if (target.has_value() && target->console == nullptr) {
+    return CloseReason::kDestinationRefused;
+  }
+  if (!target.has_value()) {
+    target = find_target_(ticket.console());
+  }
+  if (!target.has_value()) {
+    return CloseReason::kConsoleUnknown;
+  }
+  place->policy = target->console->policy;
+  if (const std::string& name = ticket.policy_name(); !name.empty()) {
+    const auto policy = policies_->find(name);
+    if (policy == policies_->end()) {
+      return CloseReason::kPolicyRefused;
     }
-    place->target = *std::move(target);
-    co_return std::nullopt;
+    place->policy = Combine(place->policy, policy->second);
   }
-  // A main link with an id says "I am migrating"; nobody expects that here.
-  if (!is_main) {
-    place->session = registry_->FindSession(link->ticket, link->connection_id);
-  }
+  place->route.target = *std::move(target);
+  return std::nullopt;
+}
+
+Task<ChannelOpener::Refusal> ChannelOpener::FindSession(Opening* opening,
+                                                        const ClientLink* link,
+                                                        Place* place) {
+  const ChannelType type = link->channel.type;
+  place->session = registry_->FindSession(link->ticket, link->connection_id);
   Session* session = registry_->Get(place->session);
-  if (session == nullptr) {
+  if (session != nullptr) {
+    place->route = registry_->RouteOf(place->session, type);
+  } else {
+    place->route.refusal = CloseReason::kBadConnectionId;
+  }
+  if (place->route.refusal == CloseReason::kBadConnectionId) {
+    if (type == ChannelType::kMain) {
+      server_.counters
+          ->guard_refusals[static_cast<size_t>(type)]
+                          [static_cast<size_t>(GuardRule::kConnectionId)]
+          .Add(1);
+    }
+    place->session = Handle{};
     co_await SendLinkResult(&opening->client, server_.timers,
                             LinkError::kBadConnectionId);
     co_return CloseReason::kBadConnectionId;
   }
-  const int64_t num_channels =
-      static_cast<int64_t>(session->channels.size() + session->openings.size());
-  if (num_channels >= server_.limits->max_channels_per_session) {
+  Refusal refusal = place->route.refusal;
+  // Viewers link all they know with a destination, and give up when one fails:
+  // there a channel that is forbidden is made, and mute.
+  if (place->route.destination_of == nullptr &&
+      session->terms.policy.refuses_channel(static_cast<uint8_t>(type))) {
+    server_.counters->policy_drops[static_cast<size_t>(PolicyDrop::kChannel)]
+        .Add(1);
+    refusal = CloseReason::kPolicyRefused;
+  } else if (!registry_->HasRoom(*session)) {
+    refusal = CloseReason::kTooManyChannels;
+  }
+  if (refusal == CloseReason::kPolicyRefused ||
+      refusal == CloseReason::kTooManyChannels) {
     co_await SendLinkResult(&opening->client, server_.timers,
                             LinkError::kChannelNotAvailable);
-    co_return CloseReason::kTooManyChannels;
   }
-  place->target = session->target;
-  co_return std::nullopt;
+  if (refusal.has_value()) {
+    FailMigration(*place, *refusal);
+  }
+  co_return refusal;
 }
 
 Task<ChannelOpener::Refusal> ChannelOpener::OpenPlain(Opening* opening,
                                                       const ClientLink* link,
                                                       Place* place,
                                                       ServerLink* server) {
-  Refusal refusal =
-      co_await server->Authenticate(server_.limits->server_link_ms, {});
+  // A display here waits at a migration's destination: it has nothing to say
+  // yet, and may go together with its main.
+  const bool must_hear = link->channel.type != ChannelType::kDisplay &&
+                         MustHearServer(link->channel.type);
+  opening->committed = must_hear;
+  const int64_t timeout_ms =
+      must_hear ? kDisplayCommittedMs
+                : std::min(server_.limits->server_link_ms,
+                           server->give_up_ms() - server_.timers->now_ms());
+  const MigrationDeadline fails(
+      registry_, place->session,
+      must_hear ? place->route.destination_of : nullptr, server_.timers,
+      server->give_up_ms());
+  Refusal refusal = co_await server->Authenticate(timeout_ms, {});
   if (refusal.has_value()) {
     // What the server says about the channel is the client's to know; what it
     // says about its own ticket is not.
     const LinkError result = server->result();
-    if (place->session && (result == LinkError::kBadConnectionId ||
-                           result == LinkError::kChannelNotAvailable)) {
+    if (place->session && place->route.destination_of == nullptr &&
+        (result == LinkError::kBadConnectionId ||
+         result == LinkError::kChannelNotAvailable)) {
       co_await SendLinkResult(&opening->client, server_.timers, result);
     }
     co_return refusal;
   }
   const int error =
       co_await SendLinkResult(&opening->client, server_.timers, LinkError::kOk);
-  if (error != 0) {
+  if (error != 0 && !must_hear) {
     co_return ClientReason(error);
   }
+  // Where the client is gone a channel is what ends the server's leg safely.
   Join(opening, link, place, server, /*bytes_sent=*/0);
   co_return std::nullopt;
 }
@@ -238,6 +380,9 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenDisplay(Opening* opening,
   if (!IsAlive(place->session)) {
     co_return CloseReason::kSessionOver;
   }
+  if (!registry_->AllowsInit(place->session, init, link->header_kind)) {
+    co_return CloseReason::kClientGuard;
+  }
   opening->committed = true;
   const Refusal refusal =
       co_await server->Authenticate(kDisplayCommittedMs, init);
@@ -261,14 +406,19 @@ void ChannelOpener::CountIfGivenUp(CloseReason refusal) {
 void ChannelOpener::Join(Opening* opening, const ClientLink* link, Place* place,
                          ServerLink* server, size_t bytes_sent) {
   Handle session = place->session;
-  if (link->channel.type == ChannelType::kMain) {
-    session = registry_->BeginSession(std::move(place->ticket), place->target,
-                                      opening->client_address);
+  if (!session) {
+    SessionTerms terms;
+    terms.target = place->route.target;
+    terms.policy = place->policy;
+    terms.client = opening->client_address;
+    terms.client_tls = link->tls;
+    session =
+        registry_->BeginSession(std::move(place->ticket), std::move(terms));
   }
   opening->server = nullptr;
   registry_->AddChannel(session, link->channel, link->header_kind,
                         std::move(opening->client), server->TakeLeg(),
-                        bytes_sent);
+                        place->route.destination_of, bytes_sent);
 }
 
 }  // namespace spicegate

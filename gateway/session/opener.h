@@ -31,11 +31,12 @@ class ChannelOpener {
  public:
   ChannelOpener(const ServerLinkContext& server, SessionRegistry* registry,
                 OpeningTable* openings, EarlyDials* early_dials,
-                FindTarget find_target)
+                const PolicySet* policies, FindTarget find_target)
       : server_(server),
         registry_(registry),
         openings_(openings),
         early_dials_(early_dials),
+        policies_(policies),
         find_target_(std::move(find_target)) {}
   ChannelOpener(const ChannelOpener&) = delete;
   ChannelOpener& operator=(const ChannelOpener&) = delete;
@@ -55,12 +56,20 @@ class ChannelOpener {
   // The session and the server of a link.
   struct Place {
     Handle session;  // null: a new one begins
-    ConsoleTarget target;
+    Route route;
+    Policy policy;  // of a new session
     TicketClaim ticket;
   };
 
   Task<Refusal> FindPlace(Opening* opening, const ClientLink* link,
                           const TicketClaim* ticket, Place* place);
+  // A session begins.
+  Refusal FindServer(const TicketClaim& ticket, Place* place);
+  // A link of a session that lives: to its server or to where it migrates.
+  Task<Refusal> FindSession(Opening* opening, const ClientLink* link,
+                            Place* place);
+  // The link's failure is its migration's.
+  void FailMigration(const Place& place, CloseReason refusal);
   Task<Refusal> OpenPlain(Opening* opening, const ClientLink* link,
                           Place* place, ServerLink* server);
   Task<Refusal> OpenDisplay(Opening* opening, const ClientLink* link,
@@ -76,6 +85,7 @@ class ChannelOpener {
   SessionRegistry* const registry_;
   OpeningTable* const openings_;
   EarlyDials* const early_dials_;
+  const PolicySet* const policies_;
   const FindTarget find_target_;
 };
 

@@ -6,6 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
+
+#include "gateway/base/limits.h"
 #include "gateway/session/session_fixture.h"
 
 namespace spicegate {
@@ -14,7 +18,54 @@ namespace {
 using proto::ChannelType;
 using proto::LinkError;
 
-class OpenerTest : public SessionFixture {};
+class OpenerTest : public SessionFixture {
+ protected:
+  // The console from now on, with what `change` makes of it.
+  template <typename Change>
+  void ChangeConsole(Change change) {
+    Console console = *target_.console;
+    change(&console);
+    target_.console = std::make_shared<const Console>(console);
+  }
+
+  static Policy Without(ChannelType type) {
+    Policy policy;
+    policy.refused_channels =
+        static_cast<uint16_t>(1u << static_cast<unsigned>(type));
+    return policy;
+  }
+
+  int64_t Drops(PolicyDrop drop) const {
+    return counters_.policy_drops[static_cast<size_t>(drop)].value();
+  }
+
+  // A link that the session's policy does not allow.
+  void ExpectForbidden(ChannelType type) {
+    const size_t num_dialled = dialler_.dialled().size();
+    const int64_t num_drops = Drops(PolicyDrop::kChannel);
+    Client* client = Open(type, kSessionId);
+    EXPECT_EQ(client->peer.ReadAll(), Result(LinkError::kChannelNotAvailable));
+    client->peer.Close();
+    Run();
+    EXPECT_EQ(client->refusal, CloseReason::kPolicyRefused);
+    EXPECT_EQ(dialler_.dialled().size(), num_dialled);
+    EXPECT_EQ(Drops(PolicyDrop::kChannel), num_drops + 1);
+  }
+
+  void ExpectAllowed(ChannelType type) {
+    Client* client = Open(type, kSessionId);
+    SimPeer server = AnswerLink();
+    AnswerTicket(&server, LinkError::kOk);
+    EXPECT_EQ(client->peer.ReadAll(), Result(LinkError::kOk));
+  }
+
+  // INIT that asks for a window which aborts QEMU.
+  static std::string DeadlyInit() {
+    proto::DisplayInit init;
+    init.glz_window_px = kMaxGlzWindowPx + 1;
+    return Message(101, proto::EncodeDisplayInit(init));
+  }
+};
 
 TEST_F(OpenerTest, TheServersResultComesBeforeTheClients) {
   Client* client = Open(ChannelType::kMain, 0);
@@ -288,6 +339,84 @@ TEST_F(OpenerTest, TheNumberOfChannelsIsBounded) {
   second->peer.Close();
   Run();
   EXPECT_EQ(second->refusal, CloseReason::kTooManyChannels);
+}
+
+TEST_F(OpenerTest, WhatTheConsolesPolicyForbidsIsRefused) {
+  ChangeConsole([](Console* console) {
+    console->policy = Without(ChannelType::kUsbredir);
+  });
+  OpenMain();
+  ExpectForbidden(ChannelType::kUsbredir);
+  ExpectAllowed(ChannelType::kWebdav);
+}
+
+TEST_F(OpenerTest, ATicketsPolicyForbidsMore) {
+  ChangeConsole([](Console* console) {
+    console->policy = Without(ChannelType::kUsbredir);
+  });
+  policies_["visitor"] = Without(ChannelType::kWebdav);
+  ticket_text_ = *vault_.Issue("vm", "visitor", driver_.NowMs());
+  OpenMain();
+  ExpectForbidden(ChannelType::kUsbredir);
+  ExpectForbidden(ChannelType::kWebdav);
+  ExpectAllowed(ChannelType::kCursor);
+}
+
+TEST_F(OpenerTest, ATicketWhosePolicyIsGoneOpensNothing) {
+  ticket_text_ = *vault_.Issue("vm", "visitor", driver_.NowMs());
+  Client* client = Open(ChannelType::kMain, 0);
+  EXPECT_EQ(client->refusal, CloseReason::kPolicyRefused);
+  EXPECT_EQ(client->peer.ReadAll(), "");
+  EXPECT_TRUE(dialler_.dialled().empty());
+}
+
+TEST_F(OpenerTest, ThePolicyIsTheOneTheSessionBeganWith) {
+  OpenMain();
+  ChangeConsole([](Console* console) {
+    console->policy = Without(ChannelType::kUsbredir);
+  });
+  ExpectAllowed(ChannelType::kUsbredir);
+}
+
+TEST_F(OpenerTest, AChannelIsHeldToThePolicy) {
+  ChangeConsole([](Console* console) { console->policy.read_only = true; });
+  OpenMain();
+  Client* inputs = Open(ChannelType::kInputs, kSessionId);
+  SimPeer server = AnswerLink();
+  AnswerTicket(&server, LinkError::kOk);
+  const std::array<uint8_t, 4> key = {};
+  inputs->peer.WriteString(Message(101, key));
+  Run();
+  EXPECT_EQ(server.ReadAll(), "");
+  EXPECT_EQ(Drops(PolicyDrop::kReadOnly), 1);
+}
+
+TEST_F(OpenerTest, AnInitThatWouldKillTheServerDoesNotReachIt) {
+  OpenMain();
+  Client* client = Open(ChannelType::kDisplay, kSessionId);
+  SimPeer server = AnswerLink();
+  client->peer.WriteString(DeadlyInit());
+  Run();
+  EXPECT_EQ(client->refusal, CloseReason::kClientGuard);
+  bool ended = false;
+  EXPECT_EQ(server.ReadAll(&ended), "") << "not even the ticket";
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(Refusals(ChannelType::kDisplay, GuardRule::kClaimedSize), 1);
+}
+
+TEST_F(OpenerTest, AGuardThatOnlyCountsOrIsOffLetsItPass) {
+  for (const GuardMode mode : {GuardMode::kCount, GuardMode::kOff}) {
+    ChangeConsole([mode](Console* console) { console->guard = mode; });
+    OpenMain();
+    Client* client = Open(ChannelType::kDisplay, kSessionId);
+    SimPeer server = AnswerLink();
+    client->peer.WriteString(DeadlyInit());
+    Run();
+    AnswerTicket(&server, LinkError::kOk);
+    EXPECT_EQ(server.ReadAll(), DeadlyInit());
+    EXPECT_EQ(Refusals(ChannelType::kDisplay, GuardRule::kClaimedSize), 1)
+        << "counted in the first of them alone";
+  }
 }
 
 }  // namespace

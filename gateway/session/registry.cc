@@ -22,34 +22,47 @@ size_t IndexOf(const Channel& channel) {
 
 SessionRegistry::SessionRegistry(const RelayContext& relay,
                                  OpeningTable* openings,
-                                 std::atomic<int64_t>* links_open)
+                                 std::atomic<int64_t>* links_open,
+                                 const MigrationSettings* migrations)
     : relay_(relay),
       openings_(openings),
       links_open_(links_open),
+      migration_settings_(migrations),
       sessions_(kMaxSessions),
-      channels_(kMaxChannels) {}
+      channels_(kMaxChannels),
+      returning_(relay_.timers, [this](const ReturningClient& client) {
+        OnReturned(client, MigrationResult::kFailed);
+      }) {}
 
 SessionRegistry::~SessionRegistry() { CHECK(channels_.size() == 0); }
 
-Handle SessionRegistry::BeginSession(TicketClaim ticket, ConsoleTarget target,
-                                     const std::string& client) {
+Handle SessionRegistry::BeginSession(TicketClaim ticket, SessionTerms terms) {
   const TicketDigest digest = ticket.digest();
   if (const auto old = by_ticket_.find(digest); old != by_ticket_.end()) {
     const Handle replaced = old->second;
     EndSession(replaced, CloseReason::kReplaced);
+  }
+  if (const auto returned = returning_.Take(digest)) {
+    OnReturned(*returned, MigrationResult::kCompleted);
   }
   const Handle handle = sessions_.Emplace();
   CHECK(handle);
   Session* session = sessions_.Get(handle);
   ticket.MarkUsed();
   session->ticket = std::move(ticket);
-  session->target = std::move(target);
-  session->client = client;
+  session->terms = std::move(terms);
   session->started_ms = relay_.timers->now_ms();
   by_ticket_.emplace(digest, handle);
   relay_.pumps.counters->sessions_opened.Add(1);
   relay_.pumps.counters->sessions_open.Add(1);
   return handle;
+}
+
+bool SessionRegistry::HasRoom(const Session& session) const {
+  const int64_t num_channels =
+      static_cast<int64_t>(session.channels.size() + session.openings.size());
+  const int num_servers = session.migration != nullptr ? 2 : 1;
+  return num_channels < num_servers * relay_.limits->max_channels_per_session;
 }
 
 bool SessionRegistry::AddOpeningMain(const TicketDigest& ticket) {
@@ -82,27 +95,53 @@ Handle SessionRegistry::FindSession(const TicketDigest& ticket,
 
 void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
                                  proto::HeaderKind header_kind, Leg client,
-                                 Leg server, size_t bytes_sent) {
+                                 Leg server,
+                                 std::shared_ptr<Migration> destination_of,
+                                 size_t bytes_sent) {
   client.BeginRelaying(relay_.pumps.counters);
   server.BeginRelaying(relay_.pumps.counters);
+  Session* session = sessions_.Get(session_handle);
+  ChannelRules rules;
+  if (session != nullptr) {
+    rules.guard = session->terms.target.console->guard;
+    rules.policy = session->terms.policy;
+  }
+  rules.destination_of = destination_of;
   const Handle handle = channels_.Emplace(
       &relay_, static_cast<ChannelOwner*>(this), key, header_kind,
-      std::move(client), std::move(server), bytes_sent);
+      std::move(client), std::move(server), rules, bytes_sent);
   CHECK(handle);
   Channel* channel = channels_.Get(handle);
   relay_.pumps.counters->channels_opened[IndexOf(*channel)].Add(1);
   relay_.pumps.counters->channels_open[IndexOf(*channel)].Add(1);
-  Session* session = sessions_.Get(session_handle);
   if (session != nullptr) {
-    session->channels.push_back(handle);
-    if (key.type == proto::ChannelType::kMain) {
-      session->main = handle;
-    }
+    List(session, channel, handle);
   }
   channel->Start(handle, session_handle);
   session = sessions_.Get(session_handle);  // Start may have ended it
   if (session == nullptr || session->ending.has_value()) {
     channel->Close(CloseReason::kSessionOver);
+  } else if (destination_of != nullptr && !IsPending(*session, *channel)) {
+    if (destination_of->phase() == Migration::Phase::kTaken) {
+      channel->BeginAtDestination();  // so that it is left safely
+    }
+    channel->Close(CloseReason::kMigrationOver);
+  }
+}
+
+void SessionRegistry::List(Session* session, Channel* channel, Handle handle) {
+  session->channels.push_back(handle);
+  const bool is_main = channel->key().type == proto::ChannelType::kMain;
+  if (channel->leads_to_destination()) {
+    if (is_main && IsPending(*session, *channel)) {
+      session->migration->main = handle;
+    }
+    return;
+  }
+  if (is_main) {
+    session->main = handle;
+  } else if (session->migration != nullptr) {
+    channel->FollowMigration(session->migration->state);
   }
 }
 
@@ -120,6 +159,7 @@ bool SessionRegistry::RunTurn() {
   for (const Handle handle : ended) {
     channels_.Erase(handle);
   }
+  retired_.clear();
   return !run_queue_.empty() || !ended_.empty();
 }
 
@@ -161,18 +201,31 @@ void SessionRegistry::GiveUpLingering() {
 }
 
 void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
-  if (Session* session = sessions_.Get(channel->session())) {
-    session->connection_id = session_id;
-    if (watcher_ != nullptr && !session->ending.has_value()) {
-      watcher_->OnSessionNamed(channel->session(), session_id);
-    }
+  // Again at the destination of a migration that was not seamless, and whenever
+  // a hostile server likes.
+  Session* session = sessions_.Get(channel->session());
+  if (session == nullptr || session->main != channel->handle() ||
+      session->connection_id == session_id) {
+    return;
   }
+  const auto old = std::exchange(session->connection_id, session_id);
+  if (watcher_ == nullptr || session->ending.has_value()) {
+    return;
+  }
+  if (old.has_value()) {
+    watcher_->OnSessionEnding(channel->session(), *old);
+  }
+  watcher_->OnSessionNamed(channel->session(), session_id);
 }
 
 void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
   relay_.pumps.counters->links_open.Add(-1);
   links_open_->fetch_sub(1, std::memory_order_relaxed);
-  const Session* session = sessions_.Get(channel->session());
+  Session* session = sessions_.Get(channel->session());
+  if (session != nullptr && !session->ending.has_value()) {
+    OnClosingInMigration(session, channel, reason);
+  }
+  reason = MigrationReason(*channel, reason);
   if (session != nullptr && session->main == channel->handle()) {
     reason = SessionReason(*session, reason);
     EndSession(channel->session(), reason);
@@ -186,6 +239,11 @@ CloseReason SessionRegistry::SessionReason(const Session& session,
   // may show before the new one's link is through.
   const bool by_server = reason == CloseReason::kServerClosed ||
                          reason == CloseReason::kServerReset;
+  if (session.switched != nullptr &&
+      (by_server || reason == CloseReason::kClientClosed ||
+       reason == CloseReason::kClientReset)) {
+    return CloseReason::kMigrated;
+  }
   return by_server && mains_opening_.contains(session.ticket.digest())
              ? CloseReason::kReplaced
              : reason;
@@ -198,6 +256,10 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
   }
   session->ending = reason;
   by_ticket_.erase(session->ticket.digest());
+  if (session->migration != nullptr) {
+    EndMigration(session, MigrationResult::kFailed, reason);
+  }
+  AwaitReturn(session);
   session->ticket.Release();
   relay_.pumps.counters->sessions_open.Add(-1);
   if (watcher_ != nullptr && session->connection_id.has_value()) {
@@ -288,8 +350,8 @@ void SessionRegistry::LogEnd(const Session& session) const {
   }
   bytes += '}';
   LogLine(LogLevel::kInfo, "session_end")
-      .Str("console", session.target.console->name)
-      .Str("client", session.client)
+      .Str("console", session.terms.target.console->name)
+      .Str("client", session.terms.client)
       .Int("duration_ms", relay_.timers->now_ms() - session.started_ms)
       .Str("reason", CloseReasonName(*session.ending))
       .Raw("bytes", bytes);

@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -20,9 +22,14 @@
 #include "gateway/base/counters.h"
 #include "gateway/base/handle.h"
 #include "gateway/base/slab.h"
+#include "gateway/console/destinations.h"
+#include "gateway/console/policy.h"
 #include "gateway/relay/channel.h"
+#include "gateway/relay/main_inspector.h"
+#include "gateway/relay/migration.h"
 #include "gateway/server_link/server_link.h"
 #include "gateway/session/opening.h"
+#include "gateway/session/returning_clients.h"
 #include "gateway/session/run_queue.h"
 
 namespace spicegate {
@@ -33,12 +40,28 @@ struct SessionBytes {
   std::array<int64_t, kNumChannelTypes> to_client{};
 };
 
+// A session's migration while its client keeps the connections to the source.
+struct PendingMigration {
+  std::shared_ptr<Migration> state;
+  Departure departure;
+  bool main_came = false;        // the client's main link to the destination
+  Handle main;                   // ... once it is relayed
+  std::vector<Handle> openings;  // links to the destination under way
+};
+
+// What a session begins with.
+struct SessionTerms {
+  ConsoleTarget target;
+  Policy policy;
+  std::string client;  // address of the main channel's client
+  bool client_tls = false;
+};
+
 // One person at one desktop.
 struct Session {
   TicketClaim ticket;
-  ConsoleTarget target;  // where its other channels go, whatever the
-                         // directory says by then
-  std::string client;    // address of the main channel's client
+  // Where its other channels go, whatever the directory says by then.
+  SessionTerms terms;
   std::optional<uint32_t> connection_id;  // from the server's INIT
   Handle main;
   std::vector<Handle> channels;  // main among them
@@ -48,8 +71,11 @@ struct Session {
   // Of channels that have ended; made by the first one.
   std::unique_ptr<SessionBytes> bytes;
   std::optional<CloseReason> ending;  // main is gone; the rest follows
-  RoundShare share;                   // of all its channels
-  RoundShare share_ahead;             // of those that run ahead of the others
+  std::unique_ptr<PendingMigration> migration;
+  std::unique_ptr<Departure> switched;  // told to come back, and where it leads
+  bool guard_logged = false;
+  RoundShare share;        // of all its channels
+  RoundShare share_ahead;  // of those that run ahead of the others
 };
 
 // Told which sessions can be named by their connection_id, from inside the
@@ -64,19 +90,59 @@ class SessionWatcher {
   ~SessionWatcher() = default;
 };
 
+// What migrations are held against. Immutable.
+struct MigrationSettings {
+  Destinations destinations;
+  PublicPlace place;
+};
+
+// Where a link of a session goes.
+struct Route {
+  ConsoleTarget target;
+  std::shared_ptr<Migration> destination_of;  // null: to the session's server
+  std::optional<CloseReason> refusal;
+};
+
 class SessionRegistry final : private ChannelOwner {
  public:
   // `links_open` is the process's count of client connections. All outlive it.
   SessionRegistry(const RelayContext& relay, OpeningTable* openings,
-                  std::atomic<int64_t>* links_open);
+                  std::atomic<int64_t>* links_open,
+                  const MigrationSettings* migrations);
   ~SessionRegistry();
   SessionRegistry(const SessionRegistry&) = delete;
   SessionRegistry& operator=(const SessionRegistry&) = delete;
 
   // A new session, once the server has accepted its main link. A session that
   // lives with the same ticket is closed: QEMU drops it anyway.
-  Handle BeginSession(TicketClaim ticket, ConsoleTarget target,
-                      const std::string& client);
+  Handle BeginSession(TicketClaim ticket, SessionTerms terms);
+
+  // Where a new session with this ticket goes, if the server of the one before
+  // it has sent its client there.
+  std::optional<ConsoleTarget> SwitchedTo(const TicketDigest& ticket);
+
+  // Where a further link of a living session goes: to its server, or to the
+  // destination of its migration while the client links there. A main link
+  // counts as the only one of that migration from here on.
+  Route RouteOf(Handle session, proto::ChannelType type);
+
+  // What the guard says to a fresh display's INIT, which comes before there is
+  // a channel with a guard of its own. Counts and logs what is wrong.
+  bool AllowsInit(Handle session, std::span<const uint8_t> message,
+                  proto::HeaderKind kind);
+
+  // For one more channel; twice as many while it migrates.
+  bool HasRoom(const Session& session) const;
+
+  // A link to that migration's destination is under way.
+  void AddDestinationOpening(Handle session, const Migration* migration,
+                             Handle opening);
+  // It is through, or has failed: then the migration has, too.
+  void RemoveDestinationOpening(Handle session, const Migration* migration,
+                                Handle opening);
+  bool IsMigrating(Handle session, const Migration* migration);
+  void FailMigration(Handle session, const Migration* migration,
+                     CloseReason reason);
 
   // Counts the main links of a ticket that are under way. False when there are
   // kMaxMainsOpening already.
@@ -93,11 +159,12 @@ class SessionRegistry final : private ChannelOwner {
   void set_watcher(SessionWatcher* watcher) { watcher_ = watcher; }
 
   // Joins the legs and starts to relay. A session that has ended meanwhile
-  // closes the channel at once, in its server's safe way. `bytes_sent` counts
-  // what the client's opening has sent to the server already.
+  // closes the channel at once, in its server's safe way. So does a migration
+  // whose destination the channel leads to, and that is over. `bytes_sent`
+  // counts what the client's opening has sent to the server already.
   void AddChannel(Handle session, proto::ChannelKey key,
                   proto::HeaderKind header_kind, Leg client, Leg server,
-                  size_t bytes_sent);
+                  std::shared_ptr<Migration> destination_of, size_t bytes_sent);
 
   // Once a turn of the loop: runs channels that have bytes to move, fairly and
   // about kTurnBytes of them, and frees those that ended. True when it should
@@ -118,7 +185,43 @@ class SessionRegistry final : private ChannelOwner {
   void OnChannelYielded(Channel* channel) override;
   bool MayRunAhead(Channel* channel) override;
   void OnChannelRanAhead(Channel* channel, size_t bytes) override;
+  void OnGuardRefusal(Channel* channel, std::optional<GuardRule> rule,
+                      const proto::DataHeader& header) override;
+  void LogRefusal(Session* session, proto::ChannelType type,
+                  std::string_view rule, const proto::DataHeader& header);
+  proto::DstInfo OnMigrateTo(Channel* channel, MigrationKind kind,
+                             const proto::DstInfo& to) override;
+  void OnMigrateCancel(Channel* channel) override;
+  void OnMigrationReply(Channel* channel, uint16_t type) override;
+  void OnDestinationTaken(Channel* channel) override;
 
+  // Of migrations: registry_migration.cc.
+  Departure DepartureTo(const Session& session, const proto::DstInfo& to) const;
+  proto::DstInfo PlaceFor(const Session* session,
+                          const proto::DstInfo& to) const;
+  void BeginMigration(Session* session, MigrationKind kind,
+                      Departure departure);
+  // The session goes on at the destination.
+  void CompleteMigration(Session* session);
+  void EndMigration(Session* session, MigrationResult result,
+                    std::optional<CloseReason> reason);
+  void RecordMigration(const std::string& console, const std::string& client,
+                       MigrationKind kind, MigrationResult result,
+                       std::optional<CloseReason> reason,
+                       const Departure& departure);
+  // Keeps the ticket of a session whose client was sent elsewhere.
+  void AwaitReturn(Session* session);
+  // It came back, or did not.
+  void OnReturned(const ReturningClient& client, MigrationResult result);
+  // The channel leads to the destination of the migration that is pending.
+  static bool IsPending(const Session& session, const Channel& channel);
+  void OnClosingInMigration(Session* session, Channel* channel,
+                            CloseReason reason);
+  // The reason of a channel that ends, as its session sees it.
+  CloseReason MigrationReason(const Channel& channel, CloseReason reason);
+
+  // Enters a new channel into its session.
+  void List(Session* session, Channel* channel, Handle handle);
   // What a main channel's end is to its session.
   CloseReason SessionReason(const Session& session, CloseReason reason) const;
   void EndSession(Handle handle, CloseReason reason);
@@ -130,11 +233,15 @@ class SessionRegistry final : private ChannelOwner {
   const RelayContext relay_;
   OpeningTable* const openings_;
   std::atomic<int64_t>* const links_open_;
+  const MigrationSettings* const migration_settings_;
   SessionWatcher* watcher_ = nullptr;
   Slab<Session> sessions_;
   Slab<Channel> channels_;
   absl::flat_hash_map<TicketDigest, Handle> by_ticket_;
   absl::flat_hash_map<TicketDigest, int> mains_opening_;
+  ReturningClients returning_;
+  // Over, but perhaps still in the hands of a channel's filter.
+  std::vector<std::shared_ptr<Migration>> retired_;
   RunQueue run_queue_;
   Handle running_;  // the channel whose turn it is
   std::vector<Handle> ended_;

@@ -21,6 +21,7 @@
 #include "gateway/session/connection_index.h"
 #include "gateway/session/early_dial.h"
 #include "gateway/session/opener.h"
+#include "gateway/session/recording_driver.h"
 #include "proto/main_channel.h"
 
 namespace spicegate {
@@ -74,7 +75,7 @@ class SessionFixture : public testing::Test {
     console.port = kServerPort;
     console.ticket = kPassword;
     target_.console = std::make_shared<const Console>(console);
-    ticket_text_ = *vault_.Issue("vm", driver_.NowMs());
+    ticket_text_ = *vault_.Issue("vm", "", driver_.NowMs());
   }
 
   ~SessionFixture() override {
@@ -88,8 +89,20 @@ class SessionFixture : public testing::Test {
     EXPECT_TRUE(early_dials_.done());
     EXPECT_EQ(openings_.size(), 0u);
     EXPECT_EQ(driver_.OpsInFlight(), 0u);
+    ExpectGaugesAtRest();
     driver_.Close(listener_, false);
     EXPECT_EQ(network_.OpenSockets(), 0u);
+  }
+
+  void ExpectGaugesAtRest() const {
+    EXPECT_EQ(links_open_.load(), 0);
+    EXPECT_EQ(counters_.links_open.value(), 0);
+    EXPECT_EQ(counters_.sessions_open.value(), 0);
+    EXPECT_EQ(counters_.migrations_pending.value(), 0);
+    EXPECT_EQ(counters_.relay_buffer_bytes.value(), 0);
+    for (const Counter& open : counters_.channels_open) {
+      EXPECT_EQ(open.value(), 0);
+    }
   }
 
   void Run(int turns = 60) {
@@ -117,7 +130,9 @@ class SessionFixture : public testing::Test {
         openings_.Add(Leg::Plain(&driver_, connection.first), address);
     client->link.connection_id = connection_id;
     client->link.channel = {type, 0};
+    client->link.tls = client_tls_;
     links_open_.fetch_add(1);
+    counters_.links_open.Add(1);
     return client;
   }
 
@@ -132,8 +147,9 @@ class SessionFixture : public testing::Test {
   void End(Client* client) {
     Opening* opening = openings_.Get(client->opening);
     early_dials_.Drop(opening->early_dial);
-    if (opening->client) {
+    if (opening->client || client->refusal.has_value()) {
       links_open_.fetch_sub(1);
+      counters_.links_open.Add(-1);
     }
     openings_.Remove(client->opening);
     client->done = true;
@@ -153,10 +169,12 @@ class SessionFixture : public testing::Test {
   }
 
   // The server's side of the newest connection, up to its link reply.
-  SimPeer AnswerLink() {
-    SimPeer server = network_.AcceptPeer(listener_);
+  SimPeer AnswerLink() { return AnswerLink(listener_); }
+  SimPeer AnswerLink(int listener) {
+    SimPeer server = network_.AcceptPeer(listener);
     EXPECT_TRUE(server.open());
-    EXPECT_GE(server.ReadAll().size(),
+    link_message_ = server.ReadAll();
+    EXPECT_GE(link_message_.size(),
               proto::kLinkHeaderLen + proto::kLinkMessFixedLen);
     std::array<uint8_t, proto::kMaxLinkReplyLen> reply;
     const size_t len = proto::EncodeLinkReply(
@@ -167,14 +185,15 @@ class SessionFixture : public testing::Test {
     return server;
   }
 
-  // Takes the ticket and gives `result`.
-  void AnswerTicket(SimPeer* server, proto::LinkError result) {
+  // Takes the ticket, which must be `password`, and gives `result`.
+  void AnswerTicket(SimPeer* server, proto::LinkError result,
+                    const char* password = kPassword) {
     const std::string auth = server->ReadAll();
     ASSERT_EQ(auth.size(), proto::kAuthMechanismLen + proto::kTicketLen);
     std::array<uint8_t, proto::kTicketLen> ticket;
     std::copy(auth.begin() + proto::kAuthMechanismLen, auth.end(),
               ticket.begin());
-    EXPECT_EQ(ServerKey()->Decrypt(ticket).view(), kPassword);
+    EXPECT_EQ(ServerKey()->Decrypt(ticket).view(), password);
     server->WriteString(Result(result));
     Run();
   }
@@ -194,8 +213,20 @@ class SessionFixture : public testing::Test {
               Result(proto::LinkError::kOk));
   }
 
+  int64_t Closed(CloseReason reason) const {
+    return counters_.channels_closed[static_cast<size_t>(reason)].value();
+  }
+  int64_t Refusals(proto::ChannelType type, GuardRule rule) const {
+    return counters_
+        .guard_refusals[static_cast<size_t>(type)][static_cast<size_t>(rule)]
+        .value();
+  }
+
+  static bool IsEnded(const SimPeer& peer) { return peer.ended(); }
+
   SimNetwork network_{SimOptions{}};
   SimDriver driver_{&network_};
+  RecordingDriver dialler_{&driver_};  // of the servers' legs
   TimerWheel timers_{driver_.NowMs()};
   WorkerCounters counters_;
   Limits limits_;
@@ -206,27 +237,32 @@ class SessionFixture : public testing::Test {
   NameLookup names_{&timers_, [this](Handle lookup, const std::string&,
                                      uint16_t, int64_t) { asked_ = lookup; }};
   OpeningTable openings_{64};
+  MigrationSettings migrations_;
+  PolicySet policies_;
   SessionRegistry registry_{
       {&timers_, &limits_, {&buffers_, nullptr, &counters_}},
-
       &openings_,
-      &links_open_};
+      &links_open_,
+      &migrations_};
   ConnectionIndex connections_;
-  EarlyDials early_dials_{{&driver_, &timers_, &names_, &counters_, &limits_},
+  EarlyDials early_dials_{{&dialler_, &timers_, &names_, &counters_, &limits_},
                           &registry_,
                           &connections_,
                           /*worker=*/0};
   ConsoleTarget target_;
-  ChannelOpener opener_{{&driver_, &timers_, &names_, &counters_, &limits_},
+  ChannelOpener opener_{{&dialler_, &timers_, &names_, &counters_, &limits_},
                         &registry_,
                         &openings_,
                         &early_dials_,
+                        &policies_,
                         [this](const std::string& name) {
                           return name == "vm" && known_
                                      ? std::optional<ConsoleTarget>(target_)
                                      : std::nullopt;
                         }};
   bool known_ = true;
+  bool client_tls_ = false;   // clients come by TLS
+  std::string link_message_;  // what the server was asked last
   int listener_ = -1;
   std::string ticket_text_;
   std::deque<Client> clients_;

@@ -9,6 +9,7 @@
 
 #include "proto/main_channel.h"
 #include "proto/messages.h"
+#include "tests/sim/plan_messages.h"
 
 namespace spicegate {
 namespace {
@@ -19,25 +20,15 @@ constexpr ChannelType kTypes[] = {
     ChannelType::kMain,     ChannelType::kDisplay,  ChannelType::kInputs,
     ChannelType::kCursor,   ChannelType::kPlayback, ChannelType::kRecord,
     ChannelType::kUsbredir, ChannelType::kDisplay,  ChannelType::kDisplay,
+    ChannelType::kWebdav,
 };
-
-// Where all noise is cut from: making it is most of the work otherwise.
-const std::string& NoisePool() {
-  static const std::string pool = [] {
-    std::string noise(size_t{1} << 21, '\0');
-    SimRandom random(0);
-    for (char& c : noise) {
-      c = static_cast<char>(random.Next());
-    }
-    return noise;
-  }();
-  return pool;
-}
 
 class Planner {
  public:
   Planner(uint64_t seed, PlanFamily family)
-      : random_(seed), switching_(family == PlanFamily::kSwitching) {}
+      : random_(seed),
+        guard_random_(seed + 1),
+        switching_(family == PlanFamily::kSwitching) {}
 
   RelayPlan Make(uint64_t seed) {
     RelayPlan plan;
@@ -45,6 +36,12 @@ class Planner {
     flood_ = !switching_ && random_.Chance(0.03);
     plan.network = Network(seed, plan.clean);
     plan.pipes = Pipes();
+    guarded_ = guard_random_.Chance(switching_ ? 0.3 : 0.4);
+    if (guarded_ && guard_random_.Chance(0.5)) {
+      plan.migration_turn = static_cast<unsigned>(guard_random_.Below(120));
+      plan.migration_over_turn =
+          plan.migration_turn + static_cast<unsigned>(guard_random_.Below(120));
+    }
     const uint64_t num_channels =
         switching_ ? 1 + random_.Below(8) / 7 : 1 + random_.Below(3);
     bool ends_by_itself = true;
@@ -117,10 +114,7 @@ class Planner {
     return options;
   }
 
-  std::string Noise(size_t len) {
-    const std::string& pool = NoisePool();
-    return pool.substr(random_.Below(pool.size() - len), len);
-  }
+  std::string Noise(size_t len) { return PlanNoise(len, &random_); }
 
   // `bulk` is how often a switching plan has much to say in this direction;
   // two cycles of burst and trickle are enough to go both ways.
@@ -133,17 +127,21 @@ class Planner {
                   : random_.Below(size_t{1} << Between(1, 15));
   }
 
-  void AppendMessage(ChannelPlan* plan, uint16_t type, const std::string& body,
-                     std::string* text) {
+  void Append(proto::HeaderKind kind, uint16_t type, const std::string& body,
+              std::string* text) {
     const proto::DataHeader header{.type = type,
                                    .size = static_cast<uint32_t>(body.size()),
                                    .serial = ++serial_,
                                    .sub_list = 0};
     std::array<uint8_t, proto::kMaxDataHeaderLen> bytes;
-    const size_t len =
-        proto::EncodeDataHeader(plan->header_kind, header, bytes);
+    const size_t len = proto::EncodeDataHeader(kind, header, bytes);
     text->append(bytes.begin(), bytes.begin() + len);
     text->append(body);
+  }
+
+  void AppendMessage(ChannelPlan* plan, uint16_t type, const std::string& body,
+                     std::string* text) {
+    Append(plan->header_kind, type, body, text);
     if (plan->first_message_len == SIZE_MAX) {
       plan->first_message_len = text->size();
     }
@@ -166,11 +164,32 @@ class Planner {
     if (plan->key.type == ChannelType::kMain && random_.Chance(0.8)) {
       AppendInit(plan, &text);
     }
+    while (plan->key.type == ChannelType::kMain && text.size() < len) {
+      const PlannedMessage message = GoodMainMessage(&random_);
+      AppendMessage(plan, message.type, message.body, &text);
+    }
     while (text.size() < len) {
       const size_t body_len = random_.Below(size_t{1} << Between(0, 12));
       // Not INIT: that comes once, first.
       AppendMessage(plan, static_cast<uint16_t>(random_.Below(100)),
                     Noise(body_len), &text);
+    }
+    return text;
+  }
+
+  // Whole messages where a guard cuts the client's bytes into them: main has
+  // always one.
+  std::string ClientText(const ChannelPlan& plan, size_t len) {
+    const bool framed = plan.guard == GuardMode::kEnforce ||
+                        plan.key.type == ChannelType::kMain;
+    if (!framed || plan.hostile_client) {
+      return Noise(len);
+    }
+    std::string text;
+    while (text.size() < len) {
+      const PlannedMessage message =
+          GoodClientMessage(plan.key.type, &guard_random_);
+      Append(plan.header_kind, message.type, message.body, &text);
     }
     return text;
   }
@@ -212,7 +231,12 @@ class Planner {
     plan.key = {kTypes[random_.Below(std::size(kTypes))], id};
     plan.header_kind = random_.Chance(0.8) ? proto::HeaderKind::kMini
                                            : proto::HeaderKind::kFull;
+    if (guarded_) {
+      plan.guard = GuardMode::kEnforce;
+      plan.hostile_client = !clean && guard_random_.Chance(0.1);
+    }
     const bool hostile = !clean && random_.Chance(0.1);
+    plan.hostile_server = hostile;
     const bool silent = !clean && random_.Chance(0.1);
     std::string text;
     if (hostile) {
@@ -222,7 +246,7 @@ class Planner {
       text = Messages(&plan, TextLen(0.97));
     }
     plan.server = Peer(std::move(text), clean);
-    plan.client = Peer(Noise(TextLen(0.4)), clean);
+    plan.client = Peer(ClientText(plan, TextLen(0.4)), clean);
     return plan;
   }
 
@@ -252,9 +276,11 @@ class Planner {
   }
 
   SimRandom random_;
+  SimRandom guard_random_;  // of its own: without a guard nothing changes
   const bool switching_;
   // Wide links and more bytes than a pump may move in one turn.
   bool flood_ = false;
+  bool guarded_ = false;
   uint64_t serial_ = 0;
 };
 

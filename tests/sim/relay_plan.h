@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/base/close_reason.h"
+#include "gateway/console/policy.h"
 #include "gateway/io/sim_network.h"
 #include "gateway/relay/pipe_pool.h"
 #include "proto/channel.h"
@@ -22,6 +23,10 @@ namespace spicegate {
 struct ChannelPlan {
   proto::ChannelKey key;
   proto::HeaderKind header_kind = proto::HeaderKind::kMini;
+  GuardMode guard = GuardMode::kOff;
+  // What this side says are no messages, but by chance.
+  bool hostile_client = false;
+  bool hostile_server = false;
   PeerScript client;
   PeerScript server;
   // Bytes of the server's first message, header included; SIZE_MAX when what
@@ -42,6 +47,9 @@ struct RelayPlan {
   // The turn at which the session ends all its channels.
   unsigned close_turn = UINT32_MAX;
   CloseReason close_reason = CloseReason::kSessionOver;
+  // The turns at which a seamless migration is announced and comes to nothing.
+  unsigned migration_turn = UINT32_MAX;
+  unsigned migration_over_turn = UINT32_MAX;
 };
 
 enum class PlanFamily : uint8_t {

@@ -20,6 +20,7 @@
 
 #include "gateway/base/close_reason.h"
 #include "gateway/base/counters.h"
+#include "gateway/console/policy.h"
 #include "tests/sim/relay_plan.h"
 #include "tests/sim/relay_world.h"
 
@@ -184,6 +185,42 @@ TEST(RelaySimCoverageTest, SeedsSwitchBothWays) {
         CloseReason::kHalfCloseTimeout}) {
     EXPECT_TRUE(reasons.contains(reason)) << CloseReasonName(reason);
   }
+}
+
+// A good part of them has guards that let all pass, and some that do not.
+TEST(RelaySimCoverageTest, SeedsAreGuarded) {
+  uint64_t guarded_bytes = 0;
+  uint64_t guarded_and_clean = 0;
+  uint64_t spliced_in_migrations = 0;
+  std::set<CloseReason> reasons;
+  for (uint64_t seed = 0; seed < 1'000; ++seed) {
+    RememberSeed(seed);
+    const PlanFamily family =
+        seed % 2 == 0 ? PlanFamily::kEverything : PlanFamily::kSwitching;
+    const RelayPlan plan = MakeRelayPlan(seed, family);
+    if (plan.channels[0].guard != GuardMode::kEnforce) {
+      continue;
+    }
+    RelayWorld world(plan);
+    world.Run();
+    guarded_and_clean += plan.clean ? 1 : 0;
+    for (size_t i = 0; i < plan.channels.size(); ++i) {
+      reasons.insert(world.reason(i));
+    }
+    for (const Counter& bytes : world.counters().bytes_client_to_server) {
+      guarded_bytes += static_cast<uint64_t>(bytes.value());
+    }
+    spliced_in_migrations += plan.migration_turn < world.num_turns() &&
+                                     world.num_switches_to_copy() > 0
+                                 ? 1
+                                 : 0;
+  }
+  EXPECT_GT(guarded_and_clean, 50u);
+  EXPECT_GT(guarded_bytes, 1'000'000u);
+  EXPECT_GT(spliced_in_migrations, 5u);
+  EXPECT_TRUE(reasons.contains(CloseReason::kClientGuard));
+  EXPECT_TRUE(reasons.contains(CloseReason::kServerGuard));
+  EXPECT_TRUE(reasons.contains(CloseReason::kClientClosed));
 }
 
 TEST(RelaySimCoverageTest, SameSeedSameRun) {

@@ -43,13 +43,15 @@ RelayWorld::RelayWorld(RelayPlan plan)
 RelayWorld::~RelayWorld() = default;
 
 void RelayWorld::Open(const ChannelPlan& plan) {
+  ChannelRules rules;
+  rules.guard = plan.guard;
   auto [client_fd, client] = network_.Connection();
   auto [server_fd, server] = network_.Connection();
   lives_.push_back(
       std::make_unique<Life>(plan, std::move(client), std::move(server)));
   lives_.back()->handle = channels_.Emplace(
       &context_, static_cast<ChannelOwner*>(this), plan.key, plan.header_kind,
-      Leg::Plain(&driver_, client_fd), Leg::Plain(&driver_, server_fd));
+      Leg::Plain(&driver_, client_fd), Leg::Plain(&driver_, server_fd), rules);
 }
 
 void RelayWorld::Run() {
@@ -83,6 +85,12 @@ void RelayWorld::Turn() {
   }
   if (turn_ == plan_.close_turn) {
     CloseAll();
+  }
+  if (turn_ == plan_.migration_turn) {
+    Migrate(std::make_shared<Migration>(MigrationKind::kSeamless));
+  }
+  if (turn_ == plan_.migration_over_turn) {
+    Migrate(nullptr);
   }
   RunGateway();
   for (const auto& life : lives_) {
@@ -118,6 +126,14 @@ void RelayWorld::CloseAll() {
     }
     if (Channel* channel = channels_.Get(life->handle)) {
       channel->Close(plan_.close_reason);
+    }
+  }
+}
+
+void RelayWorld::Migrate(const std::shared_ptr<Migration>& migration) {
+  for (const auto& life : lives_) {
+    if (Channel* channel = channels_.Get(life->handle)) {
+      channel->FollowMigration(migration);
     }
   }
 }
@@ -179,10 +195,10 @@ void RelayWorld::Observe(Life* life) {
   }
 }
 
-// A display's server survives the end of its leg only behind its first
-// message (spice-protocol.md 11.5).
+// Such a server survives the end of its leg only behind its first message.
 void RelayWorld::CheckServerLegEnd(Life* life) {
-  if (life->plan.key.type != proto::ChannelType::kDisplay) {
+  const bool is_display = life->plan.key.type == proto::ChannelType::kDisplay;
+  if (!is_display && life->plan.key.type != proto::ChannelType::kWebdav) {
     return;
   }
   const int64_t delivered = life->server.peer().num_delivered();
@@ -190,9 +206,12 @@ void RelayWorld::CheckServerLegEnd(Life* life) {
     return;
   }
   const int64_t now_ms = driver_.NowMs();
-  const bool deadline = now_ms - start_ms_ >= kDisplayCommittedMs;
+  const bool deadline =
+      is_display ? now_ms - start_ms_ >= kDisplayCommittedMs
+                 : life->end_wished_ms >= 0 &&
+                       now_ms - life->end_wished_ms >= limits_.half_close_ms;
   if (!deadline) {
-    Problem(life, "display server's leg ended before its first message: " +
+    Problem(life, "the server's leg ended before its first message: " +
                       std::to_string(delivered) + " of " +
                       std::to_string(life->plan.first_message_len) +
                       " bytes read");
@@ -283,6 +302,13 @@ void RelayWorld::CheckReason(Life* life) {
   if (plan_.clean &&
       (!ordinary || !life->client.saw_fin() || !life->server.saw_fin())) {
     Problem(life, "a clean channel ended as " + name);
+  }
+  const bool main = life->plan.key.type == proto::ChannelType::kMain;
+  if ((life->reason == CloseReason::kClientGuard &&
+       !life->plan.hostile_client) ||
+      (life->reason == CloseReason::kServerGuard &&
+       !(main && life->plan.hostile_server))) {
+    Problem(life, "good messages were refused: " + name);
   }
   const bool closed_by_us = life->reason == CloseReason::kSessionOver ||
                             life->reason == CloseReason::kShutdown;

@@ -19,6 +19,7 @@
 #include "gateway/io/sim_network.h"
 #include "gateway/relay/buffer_pool.h"
 #include "gateway/relay/channel.h"
+#include "gateway/relay/migration.h"
 #include "gateway/relay/pipe_pool.h"
 #include "tests/sim/relay_plan.h"
 #include "tests/sim/scripted_peer.h"
@@ -41,6 +42,7 @@ class RelayWorld final : private ChannelOwner {
   // What happened, for a test that the seeds reach it all.
   CloseReason reason(size_t channel) const { return lives_[channel]->reason; }
   const WorkerCounters& counters() const { return counters_; }
+  unsigned num_turns() const { return turn_; }
   // Turns of a channel that used up its quantum.
   int64_t num_full_turns() const { return num_full_turns_; }
   // Pumps that went over to the other way in mid-stream.
@@ -86,6 +88,7 @@ class RelayWorld final : private ChannelOwner {
   void Turn();
   void RunGateway();
   void CloseAll();
+  void Migrate(const std::shared_ptr<Migration>& migration);
   void Observe(Life* life);
   void CheckServerLegEnd(Life* life);
   void CheckMemory();

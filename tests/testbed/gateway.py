@@ -156,16 +156,18 @@ class Gateway:
         """One request to the admin side; returns web.Answer."""
         return web.request(self.admin, method, path)
 
-    def ticket(self, console):
+    def ticket(self, console, policy=None):
         """A new ticket for a console of the consoles file."""
-        answer = self.request("POST", f"/v1/consoles/{console}/ticket")
+        path = f"/v1/consoles/{console}/ticket{_query(policy)}"
+        answer = self.request("POST", path)
         if answer.status != 201:
             raise RuntimeError(f"no ticket: {answer.status} {answer.text()}")
         return answer.json()["ticket"]
 
-    def vv(self, console):
+    def vv(self, console, policy=None):
         """The console's .vv file, as bytes."""
-        answer = self.request("GET", f"/v1/consoles/{console}.vv")
+        path = f"/v1/consoles/{console}.vv{_query(policy)}"
+        answer = self.request("GET", path)
         if answer.status != 200:
             raise RuntimeError(f"no .vv: {answer.status} {answer.text()}")
         return answer.body
@@ -219,6 +221,10 @@ def vv_entries(body):
     if lines[0] != "[virt-viewer]":
         raise ValueError(f"first line of the .vv is {lines[0]!r}")
     return dict(line.split("=", 1) for line in lines[1:] if "=" in line)
+
+
+def _query(policy):
+    return f"?policy={policy}" if policy else ""
 
 
 def _write_json(path, value):

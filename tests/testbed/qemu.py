@@ -55,9 +55,11 @@ class Vm:
     """One QEMU. start() it, stop() it; both may be called again.
 
     Attributes:
-      port, tls_port: its SPICE ports on 127.0.0.1, 0 where it has none.
+      port, tls_port: its SPICE ports, 0 where it has none.
       unix_path: its SPICE socket, or None.
       password: its ticket, or None.
+      address: where its SPICE ports are.
+      incoming_uri: where a migration to it goes, None if it takes none.
       qmp: the monitor, connected between start() and stop().
       process: the Child.
     """
@@ -71,6 +73,10 @@ class Vm:
         x509_dir=None,
         extra=(),
         machine="pc,accel=tcg",
+        incoming=False,
+        spice=(),
+        address="127.0.0.1",
+        password=PASSWORD,
     ):
         """Only notes what to start.
 
@@ -80,13 +86,19 @@ class Vm:
           x509_dir: see pki.Authority.x509_dir, for kinds tls and full.
           extra: more arguments for QEMU.
           machine: value of -machine.
+          incoming: wait for a migration instead of booting.
+          spice: more options of -spice, "seamless-migration=on".
+          address: where to listen, somewhere in 127.0.0.0/8.
+          password: the ticket, for the kinds that have one.
         """
         self.name = name
         self.kind = kind
         self.port = 0
         self.tls_port = 0
         self.unix_path = None
-        self.password = PASSWORD if kind in ("min", "tls", "full") else None
+        self.password = password if kind in ("min", "tls", "full") else None
+        self.address = address
+        self.incoming_uri = None
         self.qmp = None
         self.process = None
         self._dir = directory
@@ -94,6 +106,10 @@ class Vm:
         self._x509_dir = x509_dir
         self._extra = list(extra)
         self._machine = machine
+        self._spice_options = list(spice)
+        if incoming:
+            path = os.path.join(directory, name + ".migration")
+            self.incoming_uri = "unix:" + path
         self.serial_path = os.path.join(directory, name + ".serial")
         self._qmp_path = os.path.join(directory, name + ".qmp")
 
@@ -126,9 +142,12 @@ class Vm:
     def wait_painted(self):
         """Waits until the guest has completed its first picture.
 
-        Returns at once when the guest is one that paints nothing.
+        For guest "relay": until it has prepared its ports. Returns at once when
+        the guest is one that paints nothing, or is still to come.
         """
-        if self._guest not in _PAINTERS:
+        if self._guest == "relay":
+            polling.until(self._relays, f"{self.name} to relay", _PAINT_LIMIT_S)
+        if self._guest not in _PAINTERS or self.incoming_uri:
             return self
         polling.until(
             lambda: self.serial()[:1] == _PAINTED,
@@ -146,7 +165,7 @@ class Vm:
         if self.unix_path:
             entry["unix"] = self.unix_path
         else:
-            entry["host"] = "127.0.0.1"
+            entry["host"] = self.address
             entry["port"] = self.port or None
             entry["tls_port"] = self.tls_port or None
         entry["ticket"] = self.password
@@ -171,6 +190,20 @@ class Vm:
         return {
             (c["channel-type"], c["channel-id"]): c["tls"] for c in listed
         }
+
+    def connection_ids(self):
+        """{(type, id): the connection_id that its client linked with}."""
+        listed = self.qmp.command("query-spice").get("channels", [])
+        return {
+            (c["channel-type"], c["channel-id"]): c["connection-id"]
+            & 0xFFFFFFFF
+            for c in listed
+        }
+
+    def events(self, name):
+        """Every event of this name since start(), oldest first."""
+        self.qmp.command("query-status")  # reads those that wait
+        return [e for e in self.qmp.events if e["event"] == name]
 
     def wait_channels(self, wanted, limit_s=10):
         """Waits until every (type, id) of `wanted` is open."""
@@ -202,8 +235,17 @@ class Vm:
             return b""
 
     def keys(self):
-        """The scan codes the guest's keyboard has sent so far."""
-        return self.serial()[len(_PAINTED) :]
+        """The scan codes the guest's keyboard has sent so far, here."""
+        num_others = 0 if self.incoming_uri else len(_PAINTED)
+        return self.serial()[num_others:]
+
+    def _relays(self):
+        """Whether relay.asm has said so, in its memory."""
+        line = "xp /1hx 0x7e00"
+        read = self.qmp.command(
+            "human-monitor-command", **{"command-line": line}
+        )
+        return read.split()[-1] == "0x4b4f"  # OK
 
     def _connect(self):
         if not self.process.running():
@@ -221,18 +263,22 @@ class Vm:
         argv += ["-machine", self._machine, "-m", "32"]
         argv += ["-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
-        argv += ["-serial", f"file:{self.serial_path}"]
+        if self._guest != "relay":  # which needs all four serial ports
+            argv += ["-serial", f"file:{self.serial_path}"]
         if self._guest:
             image = locate.guest(self._guest)
             argv += ["-drive", f"file={image},format=raw,if=ide,snapshot=on"]
+        if self.incoming_uri:
+            argv += ["-incoming", self.incoming_uri]
         return argv + self._spice() + self._extra
 
     def _spice(self):
         first, second = ports.pick(2)
-        options = ["addr=127.0.0.1"]
+        options = [f"addr={self.address}", *self._spice_options]
         if self.kind == "unix":
             self.unix_path = os.path.join(self._dir, self.name + ".spice")
             options = ["unix=on", f"addr={self.unix_path}"]
+            options += self._spice_options
         if self.kind in ("min", "noticket", "full"):
             self.port = first
             options.append(f"port={first}")

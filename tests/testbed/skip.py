@@ -12,6 +12,7 @@ import sys
 
 _PACKAGES = {
     "Xvfb": "xvfb",
+    "certutil": "libnss3-tools",
     "gnutls-cli": "gnutls-bin",
     "nasm": "nasm",
     "openssl": "openssl",
@@ -19,6 +20,8 @@ _PACKAGES = {
     "promtool": "prometheus",
     "qemu-system-x86_64": "qemu-system-x86",
     "remote-viewer": "virt-viewer",
+    "spicy": "spice-client-gtk",
+    "spicy": "spice-client-gtk",
     "spicy-screenshot": "spice-client-gtk",
     "spicy-stats": "spice-client-gtk",
     "xdotool": "xdotool",

@@ -15,19 +15,23 @@ import struct
 from tests.testbed import oaep
 
 MAIN, DISPLAY, INPUTS, CURSOR = 1, 2, 3, 4
+PLAYBACK, RECORD, SMARTCARD, USBREDIR, PORT, WEBDAV = 5, 6, 8, 9, 10, 11
 
 OK, NEED_SECURED, PERMISSION_DENIED, BAD_CONNECTION_ID = 0, 5, 7, 8
 
 # Client messages.
-ACK_SYNC, ACK, PONG = 1, 2, 3
+ACK_SYNC, ACK, PONG, FLUSH_MARK, MIGRATE_DATA = 1, 2, 3, 4, 5
 DISPLAY_INIT = 101
-MAIN_ATTACH_CHANNELS = 104
+MAIN_MIGRATE_CONNECTED, MAIN_ATTACH_CHANNELS = 102, 104
+MAIN_MIGRATE_END, MAIN_DO_SEAMLESS, MAIN_CONNECTED_SEAMLESS = 109, 110, 111
 # Server messages.
-SET_ACK, PING = 3, 4
-MAIN_INIT = 103
-MAIN_CHANNELS_LIST = 104
+S_MIGRATE, S_MIGRATE_DATA, SET_ACK, PING = 1, 2, 3, 4
+MAIN_MIGRATE_BEGIN, MAIN_INIT, MAIN_CHANNELS_LIST = 101, 103, 104
+S_MAIN_MIGRATE_END, MAIN_BEGIN_SEAMLESS, MAIN_SEAMLESS_ACK = 112, 116, 117
 
-_COMMON_CAPS = 0x09  # AUTH_SELECTION, MINI_HEADER
+# Common capabilities.
+AUTH_SELECTION, MINI_HEADER = 0x01, 0x08
+_COMMON_CAPS = AUTH_SELECTION | MINI_HEADER
 _CHANNEL_CAPS = {MAIN: [0x0F], DISPLAY: [0x03BF], INPUTS: [], CURSOR: []}
 _TICKET = 1  # authentication mechanism
 _LIMIT_S = 15
@@ -56,9 +60,18 @@ def display_init():
     return struct.pack("<BqBi", 1, 20971520, 1, 20971520)
 
 
-def message(kind, body=b""):
-    """One data message with its mini header."""
-    return struct.pack("<HI", kind, len(body)) + body
+def message(kind, body=b"", size=None):
+    """One data message with its mini header.
+
+    Args:
+      size: what the header says instead of the truth.
+    """
+    return struct.pack("<HI", kind, len(body) if size is None else size) + body
+
+
+def full_message(serial, kind, body=b"", sub_list=0):
+    """The same with the full header of clients without MINI_HEADER."""
+    return struct.pack("<QHII", serial, kind, len(body), sub_list) + body
 
 
 class Link:
@@ -104,9 +117,11 @@ class Link:
             context.verify_mode = ssl.CERT_NONE
             self.socket = context.wrap_socket(self.socket)
 
-    def hello(self, channel, channel_id=0, connection_id=0):
+    def hello(
+        self, channel, channel_id=0, connection_id=0, common=_COMMON_CAPS
+    ):
         """Sends the link message and returns the Reply."""
-        caps = [_COMMON_CAPS] + _CHANNEL_CAPS.get(channel, [])
+        caps = [common] + _CHANNEL_CAPS.get(channel, [])
         body = struct.pack(
             "<IBBIII",
             connection_id,
@@ -136,11 +151,16 @@ class Link:
         self.send_ticket(reply, password)
         return self.result()
 
-    def send_ticket(self, reply, password, behind=b""):
-        """Sends the encrypted ticket with `behind` in the same write."""
+    def send_ticket(self, reply, password, behind=b"", selects=True):
+        """Sends the encrypted ticket with `behind` in the same write.
+
+        Args:
+          selects: names the mechanism, as AUTH_SELECTION promises.
+        """
         plain = password.encode() + b"\0"
         cipher = oaep.encrypt(reply.public_key, plain)
-        self.send(struct.pack("<I", _TICKET) + cipher + behind)
+        mechanism = struct.pack("<I", _TICKET) if selects else b""
+        self.send(mechanism + cipher + behind)
 
     def result(self):
         return struct.unpack("<I", self.read(4))[0]

@@ -2,6 +2,7 @@
 """The parts of the test bed that judge: each must be able to say no."""
 
 import os
+import socket
 import struct
 import sys
 import tempfile
@@ -9,7 +10,9 @@ import unittest
 from xml.etree import ElementTree
 
 from tests.testbed import gateway
+from tests.testbed import guestagent
 from tests.testbed import metrics
+from tests.testbed import migration
 from tests.testbed import oaep
 from tests.testbed import picture
 from tests.testbed import polling
@@ -108,6 +111,39 @@ class MetricsTest(unittest.TestCase):
     def test_refuses_other_text(self):
         with self.assertRaises(ValueError):
             metrics.Metrics("b four\n")
+
+
+class MigrationLogTest(unittest.TestCase):
+    LOG = (
+        "x: open host one:5931\n"
+        "x: migration message: migrate-begin-seamless\n"
+        "x: migrate_begin 10 two 0 5932\n"
+        "x: open host two:5932\n"
+        "x: migration message: migrate-dst-seamless-ack\n"
+        "x: migrate connect reply 111\n"
+    )
+    END = "x: migration: all channel migrated, success\n"
+
+    def test_half_done_is_not_done(self):
+        for log, times in (
+            ("", 0),
+            (self.LOG, 0),
+            (self.END + self.LOG, 0),
+            (self.LOG + self.END, 1),
+            (self.LOG + self.LOG + self.END, 1),
+            (2 * (self.LOG + self.END), 2),
+        ):
+            self.assertEqual(migration.done(log, migration.SEAMLESS), times)
+            self.assertEqual(
+                migration.done(log, migration.SEMI_SEAMLESS), 0
+            )
+
+    def test_places_and_answers(self):
+        self.assertEqual(migration.answered(self.LOG), [111])
+        self.assertEqual(migration.told(self.LOG), [("two", 0, 5932)])
+        self.assertEqual(
+            migration.dialled(self.LOG), {"one:5931", "two:5932"}
+        )
 
 
 class PollingTest(unittest.TestCase):
@@ -244,6 +280,75 @@ class WireTest(unittest.TestCase):
     def test_no_monitor(self):
         with self.assertRaises(OSError):
             qmp.Qmp("/tmp/there-is-no-such-socket")
+
+
+class AgentTest(unittest.TestCase):
+    """The played agent, with the test in the place of QEMU and client."""
+
+    def setUp(self):
+        path = os.path.join(processes.temporary_directory(self), "agent")
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(path)
+            door.listen()
+            self.agent = guestagent.Agent(path)
+            self.addCleanup(self.agent.close)
+            self.guest = door.accept()[0]
+        self.addCleanup(self.guest.close)
+
+    def _tell(self, kind, body, piece_len):
+        """Sends a message to the agent in chunks of so many bytes."""
+        data = guestagent.encode(kind, body)
+        for at in range(0, len(data), piece_len):
+            piece = data[at : at + piece_len]
+            self.guest.sendall(struct.pack("<II", 1, len(piece)) + piece)
+
+    def _answer(self, kind, body):
+        data = guestagent.encode(kind, body)
+        chunk = self.guest.recv(8 + len(data))
+        self.assertEqual(chunk[:8], struct.pack("<II", 1, len(data)))
+        self.assertEqual(chunk[8:], data)
+
+    def test_messages_in_pieces(self):
+        for piece_len in (1, 19, 2048):
+            self._tell(guestagent.GRAB, b"some types", piece_len)
+        self.agent.wait(guestagent.GRAB, 3)
+        wanted = guestagent.Message(guestagent.GRAB, b"some types")
+        self.assertEqual(self.agent.received, [wanted] * 3)
+
+    def test_announces_when_asked(self):
+        asked = guestagent.announce([], ask=True)
+        self._tell(guestagent.ANNOUNCE, asked, 2048)
+        self._answer(
+            guestagent.ANNOUNCE, guestagent.announce(guestagent.CAPS)
+        )
+
+    def test_takes_files(self):
+        start = struct.pack("<I", 7) + b"[vdagent-file-xfer]\nsize=3\n\0"
+        self._tell(guestagent.XFER_START, start, 2048)
+        can_send = struct.pack("<II", 7, guestagent.XFER_CAN_SEND)
+        self._answer(guestagent.XFER_STATUS, can_send)
+        self.assertEqual(self.agent.files(), {})
+        self._tell(
+            guestagent.XFER_DATA, struct.pack("<IQ", 7, 3) + b"abc", 2048
+        )
+        success = struct.pack("<II", 7, guestagent.XFER_SUCCESS)
+        self._answer(guestagent.XFER_STATUS, success)
+        self.assertEqual(self.agent.files(), {7: b"abc"})
+
+    def test_client_without_tokens_waits(self):
+        client, server = socket.socketpair()
+        with server:
+            link = spiceclient.Link(connected=client)
+            self.addCleanup(link.close)
+            talk = guestagent.Talker(link, num_tokens=1)
+            token = struct.pack("<I", 2)
+            server.sendall(
+                spiceclient.message(guestagent.S_AGENT_TOKEN, token)
+            )
+            talk.send(guestagent.GRAB)
+            self.assertEqual(talk.num_returned, 0)
+            talk.send(guestagent.GRAB)
+            self.assertEqual(talk.num_returned, 2)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real viewers: spicy-screenshot, spicy-stats, and remote-viewer under Xvfb."""
+"""Real viewers: spicy-screenshot, spicy-stats; spicy, remote-viewer in Xvfb."""
 
 import dataclasses
+import glob
 import os
 import re
 import signal
@@ -14,6 +15,10 @@ from tests.testbed import processes
 CLOSED, CONNECT, TLS, LINK, AUTH, IO = 12, 20, 21, 22, 23, 24
 
 _RUN_LIMIT_S = 20
+_SOUND_PLUGINS = (
+    *("app", "audioconvert", "audioresample", "audiotestsrc", "autodetect"),
+    "coreelements",
+)
 _SCREEN = "1400x1000x24"  # larger than a window for 1024x768: no scaling
 
 
@@ -73,10 +78,42 @@ def private_environment(directory, target=None, **more):
         os.makedirs(path, 0o700, exist_ok=True)
         env[variable] = path
     env.update(GSETTINGS_BACKEND="memory", NO_AT_BRIDGE="1", LC_ALL="C.UTF-8")
+    env["GST_PLUGIN_SYSTEM_PATH_1_0"] = _plugins(directory, "coreelements")
     if target and target.ca_path:
         env["SSL_CERT_FILE"] = target.ca_path
     env.update(more)
     return env
+
+
+def sound_environment(directory):
+    """What lets a viewer play into nothing and record silence.
+
+    The plugins needed for that, and no more: a viewer with a new home looks at
+    every plugin there is, which takes it seconds.
+    """
+    path = _plugins(directory, *_SOUND_PLUGINS)
+    return {"GST_PLUGIN_SYSTEM_PATH_1_0": path}
+
+
+def has_sound():
+    """Whether the plugins for that are installed."""
+    return all(_installed(name) for name in _SOUND_PLUGINS)
+
+
+def _plugins(directory, *names):
+    """A directory with these plugins of GStreamer, as far as they exist."""
+    path = os.path.join(directory, f"gstreamer-{len(names)}")
+    os.makedirs(path, exist_ok=True)
+    for plugin in sum(map(_installed, names), []):
+        link = os.path.join(path, os.path.basename(plugin))
+        if not os.path.islink(link):
+            os.symlink(plugin, link)
+    return path
+
+
+def _installed(plugin):
+    """Paths of a plugin of GStreamer: one, or none."""
+    return glob.glob(f"/usr/lib/*/gstreamer-1.0/libgst{plugin}.so")[:1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,12 +198,15 @@ class Display:
     def __init__(self, directory):
         self._number_path = os.path.join(directory, "xvfb.number")
         # -displayfd lets the server choose the number; a shell opens the file.
+        # -noreset: without a client for a moment it would begin anew, and
+        # refuse one that comes meanwhile.
         self._child = processes.Child(
             "xvfb",
             [
                 "sh",
                 "-c",
-                'exec Xvfb -displayfd 3 -screen 0 "$1" -nolisten tcp 3>"$2"',
+                'exec Xvfb -displayfd 3 -screen 0 "$1" -nolisten tcp -noreset'
+                ' 3>"$2"',
                 "xvfb",
                 _SCREEN,
                 self._number_path,
@@ -189,43 +229,46 @@ class Display:
         return text.strip() if text.endswith("\n") else None
 
 
-class RemoteViewer:
-    """remote-viewer with one .vv file on a Display."""
+class WindowGone(Exception):
+    """The viewer shows no window now; after a reconnect it shows another."""
 
-    def __init__(self, directory, display, vv_path, title):
+
+class _Window:
+    """A viewer with a window on a Display."""
+
+    def __init__(self, directory, argv, env, title):
         self._dir = directory
         self._title = title
-        self._env = private_environment(
-            directory, DISPLAY=display.name, GDK_BACKEND="x11"
-        )
-        self.child = processes.Child(
-            "remote-viewer",
-            ["remote-viewer", "--debug", vv_path],
-            directory,
-            env=self._env,
-        )
-        self._window = None
+        self._env = env
+        self.child = processes.Child(argv[0], argv, directory, env=env)
 
     def stop(self):
         return self.child.stop()
 
+    def log(self):
+        """What it has written so far, both outputs."""
+        return self.child.output() + self.child.errors()
+
     def wait_window(self, limit_s=20):
         """Waits for the viewer's window."""
-        self._window = polling.until(
+        polling.until(
             self._find_window, f"window {self._title}", limit_s, 0.1
         )
 
     def shot(self):
-        """What the window shows now."""
+        """What the window shows now; raises WindowGone."""
         path = os.path.join(self._dir, "window.xwd")
-        self._x("xwd", "-silent", "-id", self._window, "-out", path)
+        self._x("xwd", "-silent", "-id", self._window(), "-out", path)
         return picture.read_xwd(path)
 
     def wait_shows(self, wanted, limit_s=20):
         """Waits until the window shows this picture; returns its place."""
 
         def place():
-            shot = self.shot()
+            try:
+                shot = self.shot()
+            except WindowGone:
+                return None
             at = picture.find(shot, wanted)
             if at and picture.differing_pixels(shot, wanted, at) == 0:
                 return at
@@ -235,19 +278,43 @@ class RemoteViewer:
 
     def focus(self):
         """Makes the window the keyboard's; no window manager is needed."""
-        self._x("xdotool", "windowfocus", "--sync", self._window)
-        self._x(
-            *("xdotool", "mousemove", "--sync", "--window", self._window),
-            *("400", "400"),
-        )
+        window = self._window()
+        self._x("xdotool", "windowfocus", "--sync", window)
+        # --sync waits for a movement, so there has to be one.
+        move = ("xdotool", "mousemove", "--window", window)
+        self._x(*move, "390", "390")
+        self._x(*move, "--sync", "400", "400")
 
     def key(self, name):
         """Types one key through the X server, as a keyboard does."""
         self._x("xdotool", "key", name)
 
+    def click(self, button=1):
+        """Clicks where the pointer is; in server mode that grabs it."""
+        self._x("xdotool", "click", str(button))
+
+    def move(self, dx, dy):
+        """Moves the pointer by so many pixels."""
+        self._x("xdotool", "mousemove_relative", "--", str(dx), str(dy))
+
+    def resize(self, width, height):
+        """Gives the window another size, as its user does."""
+        size = (str(width), str(height))
+        self._x("xdotool", "windowsize", self._window(), *size)
+
+    def window_id(self):
+        """Id of the top-level window; raises WindowGone."""
+        return int(self._window())
+
+    def _window(self):
+        window = self._find_window()
+        if not window:
+            raise WindowGone(self._title)
+        return window
+
     def _find_window(self):
         if not self.child.running():
-            raise RuntimeError(f"remote-viewer ended\n{self.child.tail()}")
+            raise RuntimeError(f"the viewer ended\n{self.child.tail()}")
         code, out, _ = processes.run(
             ["xdotool", "search", "--onlyvisible", "--name", self._title],
             env=self._env,
@@ -257,7 +324,42 @@ class RemoteViewer:
     def _x(self, *argv):
         code, out, err = processes.run(argv, env=self._env)
         if code:
-            raise RuntimeError(f"{' '.join(argv)}: {out}{err}")
+            raise WindowGone(f"{' '.join(argv)}: {out}{err}")
+
+
+class RemoteViewer(_Window):
+    """remote-viewer with one .vv file on a Display."""
+
+    def __init__(self, directory, display, vv_path, title, **env):
+        """Starts it; `env` is added to its environment."""
+        env = private_environment(
+            directory, DISPLAY=display.name, GDK_BACKEND="x11", **env
+        )
+        argv = ["remote-viewer", "--debug", vv_path]
+        super().__init__(directory, argv, env, title)
+
+
+class Spicy(_Window):
+    """spicy on a Display, its picture neither scaled nor cut.
+
+    It follows a switch of hosts, with a new window.
+    """
+
+    def __init__(self, directory, display, target, title, options=(), **env):
+        """Starts it with more options; `env` is added to its environment."""
+        env = private_environment(
+            directory, DISPLAY=display.name, GDK_BACKEND="x11", **env
+        )
+        settings = os.path.join(env["XDG_CONFIG_HOME"], "spicy", "settings")
+        os.makedirs(os.path.dirname(settings), exist_ok=True)
+        with open(settings, "w", encoding="ascii") as stream:
+            stream.write("[general]\nscaling=false\nresize-guest=false\n")
+            stream.write("[ui]\ntoolbar=false\nstatusbar=false\n")
+        argv = ["spicy", "--title", title, *target.argv()]
+        if target.ca_path:
+            argv.append("--spice-ca-file=" + target.ca_path)
+        argv += options
+        super().__init__(directory, argv, env, title)
 
 
 def _main_event(child):

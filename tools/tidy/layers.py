@@ -21,7 +21,7 @@ ALLOWED = {
     "gateway/tls": _BASE | {"gateway/io"},
     "gateway/auth": _BASE,
     "gateway/console": _BASE,
-    "gateway/relay": _IO,
+    "gateway/relay": _IO | {"gateway/console"},
     "gateway/server_link": _IO
     | {"gateway/auth", "gateway/console", "gateway/tls"},
     "gateway/door": _IO | {"gateway/auth", "gateway/tls"},

@@ -12,6 +12,7 @@ LCR equ 3
 MCR equ 4
 LSR equ 5
 
+READY equ 0x7e00                ; read by qemu.Vm.wait_painted
 BURST equ 16                    ; the FIFO's depth: one turn moves no more
 
 bits 16
@@ -44,6 +45,7 @@ prepare:
     mov ax, (MCR << 8) | 3      ; DTR and RTS: the peer may send
     call put
     loop prepare
+    mov word [READY], 'OK'      ; what came before this is lost
 
 turn:
     mov si, routes
