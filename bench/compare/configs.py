@@ -162,6 +162,7 @@ def spicegate(setup, spin_us=0):
 def consoles(setup):
     """As many desktops as the load asks for, all at its one address."""
     host, _, port = setup.server.rpartition(":")
+    uploads = setup.scenario.flags.get("direction") == "c2s"
     return json.dumps(
         {
             "consoles": [
@@ -170,6 +171,8 @@ def consoles(setup):
                     "host": host,
                     "port": int(port),
                     "ticket": TICKET,
+                    # What is sent up a usbredir channel is no USB.
+                    "guard": "off" if uploads else "enforce",
                 }
                 for number in range(setup.num_consoles)
             ]

@@ -154,7 +154,12 @@ inline constexpr int64_t kDisplayCommittedMs = 35'000;
 // A display at the destination of a migration that its client has taken over
 // with MIGRATE_END, and whose INIT does not come: QEMU's display worker polls
 // for it and does nothing else. Viewers send both at once.
-inline constexpr int64_t kDestinationDisplayMs = 5'000;
+inline constexpr int64_t kDestinationDisplayMs = 10'000;
+
+// Migrations that a server may announce in a row before its client has answered
+// one. Each costs a TLS context and a line in the log; real ones are minutes
+// apart.
+inline constexpr int kMaxAnnouncements = 16;
 
 // After a server has sent its clients elsewhere (MIGRATE_SWITCH_HOST): how long
 // their ticket leads there. They come back at once.

@@ -116,7 +116,8 @@ Channel::Channel(const RelayContext* context, ChannelOwner* owner,
 Channel::~Channel() { CHECK(state_ == State::kEnded); }
 
 void Channel::SetFilters(const ChannelRules& rules) {
-  if (rules.policy.refuses_channel(static_cast<uint8_t>(key_.type))) {
+  if (rules.mute ||
+      rules.policy.refuses_channel(static_cast<uint8_t>(key_.type))) {
     to_server_.set_filter(MuteFilter());
     to_client_.set_filter(MuteFilter());
     return;
@@ -138,7 +139,9 @@ void Channel::SetFilters(const ChannelRules& rules) {
         std::make_unique<ServerFollower>(key_, header_kind_);
     to_client_.set_filter(server_filters().follower.get());
   }
-  if (Guard::IsNeeded(key_.type, rules.guard, rules.policy)) {
+  // A destination's display has an INIT to be watched for, whatever the mode.
+  if (Guard::IsNeeded(key_.type, rules.guard, rules.policy) ||
+      (is_display() && destination_)) {
     GuardContext guard;
     guard.host = this;
     guard.key = key_;
@@ -270,7 +273,7 @@ void Channel::OnPumpSourceEnded(Pump* pump) {
   if (first_message_ != FirstMessage::kAwaited) {
     ArmHalfClose();
   } else if (!is_display()) {
-    to_server_.Hold();
+    to_server_.HoldEnd();
     ArmHalfClose();
   }  // a display is held, and its deadline is running
 }

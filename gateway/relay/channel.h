@@ -110,6 +110,8 @@ struct ChannelRules {
   Policy policy;
   // Set for a channel that leads to this migration's destination.
   std::shared_ptr<Migration> destination_of;
+  // Nothing goes either way: the channel is only there to be ended safely.
+  bool mute = false;
 };
 
 class Channel final : private PumpOwner,
@@ -148,6 +150,9 @@ class Channel final : private PumpOwner,
   // Of the migration that it follows, if any: one that is under way, or the
   // one that has brought the session where it is.
   bool leads_to_destination() const { return destination_; }
+  // Of a destination: the client has said there what it owes, its data or, of
+  // a display, INIT.
+  bool has_begun() const { return migration_->MayTalk(key_) && !OwesInit(); }
   // It leads to a source that the session has left.
   bool left_behind() const {
     return migration_ != nullptr && !destination_ &&

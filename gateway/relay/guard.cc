@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/relay/guard.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gateway/base/check.h"
 #include "proto/agent.h"
+#include "proto/display_channel.h"
 #include "proto/messages.h"
 
 namespace spicegate {
@@ -69,6 +71,9 @@ MessageFilter::Judgement Guard::Judge(const proto::DataHeader& header,
       return {.verdict = Verdict::kRefuse};
     }
   }
+  if (IsAheadOfInit(header.type)) {
+    return {.verdict = Verdict::kDrop};
+  }
   Follow(header.type);
   return {.verdict = ApplyPolicy(header, front),
           .watch = IsUsbData(header.type)};
@@ -97,6 +102,11 @@ size_t Guard::FrontNeeded(const proto::DataHeader& header,
   }
   if (agent_ != nullptr && header.type == proto::kMsgcMainAgentData) {
     return header.size <= proto::kMaxAgentPieceLen ? header.size : 0;
+  }
+  if (key_.type == ChannelType::kDisplay && awaits_init_ &&
+      header.type == proto::kMsgcDisplayInit) {
+    // Passed whole or not at all: its channel has to know.
+    return std::min<size_t>(header.size, proto::kDisplayInitLen);
   }
   if (mode_ == GuardMode::kOff || rule == nullptr ||
       header.size < rule->min_len || header.size > rule->max_len) {
@@ -170,6 +180,13 @@ std::optional<GuardRule> Guard::BrokenState(const proto::DataHeader& header,
 // The destination has not been given this channel yet.
 bool Guard::IsWaiting() const {
   return destination_ && !data_passed_ && !migration_->MayTalk(key_);
+}
+
+// A destination waits for this display's INIT, and there is nothing to be said
+// before it. Its channel counts on that when it has to send one itself.
+bool Guard::IsAheadOfInit(uint16_t type) const {
+  return key_.type == ChannelType::kDisplay && destination_ && awaits_init_ &&
+         !migration_->is_seamless() && type != proto::kMsgcDisplayInit;
 }
 
 // Takes note of a message that goes on.

@@ -106,6 +106,7 @@ class Guard final : public MessageFilter {
   std::optional<GuardRule> BrokenState(const proto::DataHeader& header,
                                        std::span<const uint8_t> front);
   bool IsWaiting() const;
+  bool IsAheadOfInit(uint16_t type) const;
   bool IsUsbData(uint16_t type) const;
   void Follow(uint16_t type);
   void FollowSource(uint16_t type);

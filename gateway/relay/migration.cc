@@ -15,6 +15,14 @@ std::pair<uint8_t, uint8_t> MapKey(proto::ChannelKey key) {
   return {static_cast<uint8_t>(key.type), key.id};
 }
 
+// Whose MIGRATE asks for data, in every spice-server (each channel's migration
+// flags). A guest can deceive the search for the message, not this.
+bool HasData(proto::ChannelType type) {
+  return type != proto::ChannelType::kCursor &&
+         type != proto::ChannelType::kPlayback &&
+         type != proto::ChannelType::kRecord;
+}
+
 }  // namespace
 
 const Migration::Handover* Migration::Find(proto::ChannelKey key) const {
@@ -83,6 +91,11 @@ void Migration::OnClientLinked() {
   if (phase_ == Phase::kLinking) {
     phase_ = Phase::kLinked;
   }
+}
+
+bool Migration::HasFlushPassed(proto::ChannelKey key) const {
+  const Handover* const handover = Find(key);
+  return handover != nullptr && handover->flush_passed;
 }
 
 bool Migration::AllowFlushMark(proto::ChannelKey key) {
@@ -169,8 +182,7 @@ bool Migration::MayTalk(proto::ChannelKey key) const {
   if (!is_seamless() || handover == nullptr || phase_ < earliest) {
     return false;
   }
-  return handover->data_passed ||
-         (handover->flags & proto::kMigrateNeedDataTransfer) == 0;
+  return handover->data_passed || !HasData(key.type);
 }
 
 }  // namespace spicegate

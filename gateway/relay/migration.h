@@ -73,6 +73,7 @@ class Migration {
   void OnClientLinked();
   // FLUSH_MARK to the source: once, and only where MIGRATE asked for it.
   bool AllowFlushMark(proto::ChannelKey key);
+  bool HasFlushPassed(proto::ChannelKey key) const;
   // DST_DO_SEAMLESS to the destination's main: once, of a seamless migration,
   // while linking.
   bool AllowDoSeamless();

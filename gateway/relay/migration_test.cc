@@ -157,8 +157,10 @@ TEST_F(SeamlessTest, DataThatNobodyAnnouncedIsIgnored) {
 
 TEST_F(SeamlessTest, LaterFlagsCountUntilTheDataBegins) {
   Link();
+  migration_.OnSourceMigrate(kCursor, 0);
+  EXPECT_TRUE(migration_.MayTalk(kCursor));
   migration_.OnSourceMigrate(kDisplay, 0);
-  EXPECT_TRUE(migration_.MayTalk(kDisplay));
+  EXPECT_FALSE(migration_.MayTalk(kDisplay)) << "a display has data";
   migration_.OnSourceMigrate(kDisplay, kFlush | kData);
   EXPECT_FALSE(migration_.MayTalk(kDisplay));
   ASSERT_TRUE(migration_.OnSourceDataBegins(kDisplay, 1));

@@ -135,7 +135,8 @@ void MigrationWatch::Follow(std::span<const uint8_t> bytes) {
 
 bool MigrationWatch::OnHeader(const proto::DataHeader& header) {
   if (header.type == proto::kMsgMigrateData) {
-    in_data_ = migration_->OnSourceDataBegins(key_, header.size);
+    in_data_ = migration_->HasFlushPassed(key_) &&
+               migration_->OnSourceDataBegins(key_, header.size);
     num_matched_ = in_data_ ? 0 : num_matched_;  // data is not searched
     return in_data_;
   }

@@ -8,8 +8,10 @@
 // it, and framed from there on.
 //
 // The search can be deceived by a guest that draws those bytes while its own
-// client waits for the moment. What it wins is FLUSH_MARK at the wrong time,
-// which ends its own QEMU: no more than its power button does.
+// client waits for the moment. What they win is FLUSH_MARK at the wrong time,
+// which ends their own QEMU, the source: no more than its power button does.
+// What is taken for MIGRATE_DATA has to come behind FLUSH_MARK, as the real one
+// does.
 #ifndef SPICEGATE_GATEWAY_RELAY_MIGRATION_WATCH_H_
 #define SPICEGATE_GATEWAY_RELAY_MIGRATION_WATCH_H_
 

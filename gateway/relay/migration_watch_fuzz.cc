@@ -92,7 +92,8 @@ size_t FollowNaively(HeaderKind kind, Bytes stream, size_t at,
     }
     const size_t left = stream.size() - pos;
     if (header.type == proto::kMsgMigrateData) {
-      if (!migration->OnSourceDataBegins(kKey, header.size)) {
+      if (!migration->HasFlushPassed(kKey) ||
+          !migration->OnSourceDataBegins(kKey, header.size)) {
         return at;
       }
       const size_t len = std::min<size_t>(header.size, left);
@@ -121,20 +122,27 @@ Learned SearchNaively(HeaderKind kind, Bytes stream, Migration* migration) {
   }
 }
 
-// A pending migration whose client has linked, so that data shows.
+// A pending migration whose client has linked and, perhaps, sent FLUSH_MARK:
+// behind that data shows.
 struct Pending : Migration {
-  Pending() : Migration(MigrationKind::kSeamless) { OnClientLinked(); }
+  explicit Pending(bool flushed) : Migration(MigrationKind::kSeamless) {
+    OnClientLinked();
+    if (flushed) {
+      OnSourceMigrate(kKey, proto::kMigrateNeedFlush);
+      AllowFlushMark(kKey);
+    }
+  }
 };
 
-Learned Search(HeaderKind kind, Bytes stream, size_t step) {
-  Pending migration;
+Learned Search(HeaderKind kind, Bytes stream, size_t step, bool flushed) {
+  Pending migration(flushed);
   MigrationWatch watch(&migration, kKey, kind);
   Feed(&watch, stream, step);
   return Learned(&migration);
 }
 
 Learned Follow(HeaderKind kind, Bytes stream, size_t step) {
-  Pending migration;
+  Pending migration(/*flushed=*/false);
   ServerFollower follower(kKey, kind);
   follower.set_migration(&migration);
   Feed(&follower, stream, step);
@@ -148,9 +156,10 @@ void Check(uint8_t bits, size_t step, Bytes stream) {
     Require(Follow(kind, stream, stream.size()) == Follow(kind, stream, step));
     return;
   }
-  const Learned whole = Search(kind, stream, stream.size());
-  Require(whole == Search(kind, stream, step));
-  Pending migration;
+  const bool flushed = (bits & 4) == 0;
+  const Learned whole = Search(kind, stream, stream.size(), flushed);
+  Require(whole == Search(kind, stream, step, flushed));
+  Pending migration(flushed);
   Require(whole == SearchNaively(kind, stream, &migration));
 }
 

@@ -48,7 +48,7 @@ Pump::Next Pump::Step() {
     }
     return PreparePipe() ? SpliceIn() : Read();
   }
-  return held_ ? Next::kWait : PassEnd();
+  return held_ || end_held_ ? Next::kWait : PassEnd();
 }
 
 bool Pump::HasOutput() const {
@@ -110,6 +110,7 @@ Pump::Next Pump::Filter() {
   buffer_->cleared = step.pass;
   buffer_->insert = step.insert;
   buffer_->skip = step.skip;
+  run_bytes_ += static_cast<uint32_t>(step.skip);  // work, though not moved
   const bool nothing = step.pass == 0 && step.insert.empty() && step.skip == 0;
   DCHECK(!nothing || step.then == PumpFilter::Then::kHold);
   held_ = nothing;  // what goes on before it goes first, and it is asked again

@@ -84,8 +84,13 @@ class Pump final : private Waiter {
   // Keeps bytes and the end of the stream back (a buffer's worth is still
   // read, so that an end is noticed). Before the first Run.
   void Hold() { held_ = true; }
+  // Keeps only the end of the stream back, at any time before it was passed on.
+  void HoldEnd() { end_held_ = true; }
   // Lets them go: the owner owes a Run.
-  void Unhold() { held_ = false; }
+  void Unhold() {
+    held_ = false;
+    end_held_ = false;
+  }
   bool held() const { return held_; }
   // The owner owes a Run.
   bool due() const { return due_; }
@@ -161,6 +166,7 @@ class Pump final : private Waiter {
   bool ask_recv_ : 1 = false;  // the next read is not to be spliced
   bool source_ended_ : 1 = false;
   bool held_ : 1 = false;
+  bool end_held_ : 1 = false;
   bool inspecting_ : 1 = false;
   bool due_ : 1 = false;
 };

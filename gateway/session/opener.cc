@@ -196,6 +196,13 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
   } else {
     refusal = co_await server->Open(RequestFor(link));
   }
+  if (!refusal.has_value() && place.session && !IsAlive(place.session)) {
+    refusal = CloseReason::kSessionOver;  // while a name was looked up
+  } else if (!refusal.has_value() && place.route.destination_of != nullptr &&
+             !registry_->IsMigrating(place.session,
+                                     place.route.destination_of.get())) {
+    refusal = CloseReason::kMigrationOver;
+  }
   if (!refusal.has_value()) {
     // A destination has its displays before their INIT: it begins with none of
     // them before its main says so.

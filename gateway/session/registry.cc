@@ -40,7 +40,9 @@ Handle SessionRegistry::BeginSession(TicketClaim ticket, SessionTerms terms) {
   const TicketDigest digest = ticket.digest();
   if (const auto old = by_ticket_.find(digest); old != by_ticket_.end()) {
     const Handle replaced = old->second;
-    EndSession(replaced, CloseReason::kReplaced);
+    const bool switched = sessions_.Get(replaced)->switched != nullptr;
+    EndSession(replaced,
+               switched ? CloseReason::kMigrated : CloseReason::kReplaced);
   }
   if (const auto returned = returning_.Take(digest)) {
     OnReturned(*returned, MigrationResult::kCompleted);
@@ -107,6 +109,9 @@ void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
     rules.policy = session->terms.policy;
   }
   rules.destination_of = destination_of;
+  rules.mute = session == nullptr || session->ending.has_value() ||
+               (destination_of != nullptr &&
+                !IsMigrating(session_handle, destination_of.get()));
   const Handle handle = channels_.Emplace(
       &relay_, static_cast<ChannelOwner*>(this), key, header_kind,
       std::move(client), std::move(server), rules, bytes_sent);

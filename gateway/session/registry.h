@@ -73,6 +73,7 @@ struct Session {
   std::optional<CloseReason> ending;  // main is gone; the rest follows
   std::unique_ptr<PendingMigration> migration;
   std::unique_ptr<Departure> switched;  // told to come back, and where it leads
+  int num_announced = 0;  // migrations that the client has not answered
   bool guard_logged = false;
   RoundShare share;        // of all its channels
   RoundShare share_ahead;  // of those that run ahead of the others

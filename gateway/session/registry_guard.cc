@@ -15,12 +15,13 @@ bool SessionRegistry::AllowsInit(Handle handle,
                                  proto::HeaderKind kind) {
   Session* session = sessions_.Get(handle);
   const size_t header_len = proto::DataHeaderLen(kind);
+  const auto header = proto::ParseDataHeader(kind, message.first(header_len));
   if (session == nullptr ||
       session->terms.target.console->guard == GuardMode::kOff ||
-      IsGoodDisplayInit(message.subspan(header_len))) {
+      (IsGoodDisplayInit(message.subspan(header_len)) &&
+       header->sub_list == 0)) {
     return true;
   }
-  const auto header = proto::ParseDataHeader(kind, message.first(header_len));
   relay_.pumps.counters
       ->guard_refusals[static_cast<size_t>(proto::ChannelType::kDisplay)]
                       [static_cast<size_t>(GuardRule::kClaimedSize)]

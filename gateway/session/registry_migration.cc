@@ -59,7 +59,12 @@ proto::DstInfo SessionRegistry::OnMigrateTo(Channel* channel,
                        : MigrationResult::kCancelled,
                    std::nullopt);
     }
-    BeginMigration(session, kind, DepartureTo(*session, to));
+    if (++session->num_announced > kMaxAnnouncements) {
+      // From inside its main's filter, which minds that.
+      EndSession(channel->session(), CloseReason::kServerGuard);
+    } else {
+      BeginMigration(session, kind, DepartureTo(*session, to));
+    }
   }
   return PlaceFor(session, to);
 }
@@ -70,14 +75,17 @@ void SessionRegistry::BeginMigration(Session* session, MigrationKind kind,
     session->switched = std::make_unique<Departure>(std::move(departure));
     return;
   }
+  session->switched.reset();
   relay_.pumps.counters->migrations_pending.Add(1);
   session->migration = std::make_unique<PendingMigration>();
   session->migration->state = std::make_shared<Migration>(kind);
   session->migration->departure = std::move(departure);
   for (const Handle handle : session->channels) {
     Channel* channel = channels_.Get(handle);
-    // Those that an earlier migration has left behind are out of it.
-    if (channel->migration() == nullptr || channel->leads_to_destination()) {
+    // Those that an earlier migration has left behind are out of it, and so are
+    // those that it has brought here and that have not begun yet.
+    if (channel->migration() == nullptr ||
+        (channel->leads_to_destination() && channel->has_begun())) {
       channel->FollowMigration(session->migration->state);
     }
   }
@@ -160,6 +168,7 @@ void SessionRegistry::OnMigrationReply(Channel* channel, uint16_t type) {
       session->migration == nullptr) {
     return;
   }
+  session->num_announced = 0;
   // It says so once all its links are through. One that came behind would find
   // a destination that has begun, and could leave a display there without INIT.
   if (type == proto::kMsgcMainMigrateConnectError ||

@@ -85,7 +85,7 @@ TEST_F(SwitchHostTest, OneThatIsBackBeforeItsOldSessionIsGoneAsWell) {
   Announce(kSwitch);
   ComeBack();
   EXPECT_TRUE(IsEnded(main_->peer) && IsEnded(main_server_));
-  EXPECT_EQ(Closed(CloseReason::kReplaced), 1);
+  EXPECT_EQ(Closed(CloseReason::kMigrated), 1);
   ExpectMigrations(kSwitch, 1, 0, 0);
   EXPECT_EQ(counters_.migrations_pending.value(), 0);
 }

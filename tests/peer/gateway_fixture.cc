@@ -79,6 +79,7 @@ std::string ConfigJson(const GatewayOptions& options,
          "\"consoles\":" +
          JsonString(directory + "/consoles.json") +
          ",\n\"state_dir\":" + JsonString(directory + "/state") +
+         ",\n\"guard\":" + (options.guard ? "\"enforce\"" : "\"off\"") +
          ",\n\"limits\":{" + limits + "}" + options.extra_json + "}\n";
 }
 

@@ -33,6 +33,9 @@ struct GatewayOptions {
   int workers = 2;
   // Members of "limits", for example "server_link_ms": 500.
   std::map<std::string, int64_t> limits = {};
+  // What synthetic peers send is no USB on a usbredir channel, and cut
+  // anywhere.
+  bool guard = false;
   // More members of the configuration, as JSON text with a leading comma.
   std::string extra_json = {};
 };

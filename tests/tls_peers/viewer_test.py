@@ -102,6 +102,7 @@ class ViewerTest(case.Case):
         return self.start_gateway(
             [self.vm.console(host_subject=pki.SUBJECT, title=_TITLE)],
             name=name,
+            guard="enforce",
             listeners=[{"address": "127.0.0.1:0", "tls": True}],
             public={"host": "localhost", "ca_file": self.root.cert_path},
             tls=tls,
