@@ -56,7 +56,7 @@ TEST_P(CrowdTest, TwoHundredChannelsAtOnce) {
     sessions.push_back(std::make_unique<TlsSession>(&world, kind, kind));
     ASSERT_NE(sessions.back()->main().client, nullptr);
     for (uint8_t port = 0; port < kNumPorts; ++port) {
-      channels.push_back(sessions.back()->Open({ChannelType::kPort, port}));
+      channels.push_back(sessions.back()->Open({ChannelType::kUsbredir, port}));
       ASSERT_NE(channels.back(), nullptr);
     }
   }
@@ -65,7 +65,7 @@ TEST_P(CrowdTest, TwoHundredChannelsAtOnce) {
     EXPECT_EQ(world.NumRelayed(side, world.ExpectedOffload(side)),
               kNumChannels);
   }
-  const ExchangePlan plan = BulkPlan({ChannelType::kPort, 0}, kBytes);
+  const ExchangePlan plan = BulkPlan({ChannelType::kUsbredir, 0}, kBytes);
   EXPECT_EQ(world.loop()->Run(ExchangeAll(world.loop(), &channels, &plan)), "");
   channels.clear();
   for (const auto& session : sessions) {

@@ -21,7 +21,7 @@ using proto::ChannelKey;
 using proto::ChannelType;
 using proto::Direction;
 
-constexpr ChannelKey kPort = {ChannelType::kPort, 0};
+constexpr ChannelKey kUsb = {ChannelType::kUsbredir, 0};
 constexpr ChannelKey kDisplay = {ChannelType::kDisplay, 0};
 constexpr uint64_t kSeed = 91;
 constexpr uint64_t kSomeBytes = 256 * 1024;
@@ -62,7 +62,7 @@ class EarlyTest : public testing::TestWithParam<EarlyCase> {
     EXPECT_TRUE(reader.at_boundary());
   }
   void ExpectAlive(ChannelEnds* ends) {
-    const ExchangePlan plan = BulkPlan(kPort, kSomeBytes);
+    const ExchangePlan plan = BulkPlan(kUsb, kSomeBytes);
     EXPECT_EQ(loop()->Run(Exchange(ends->viewer(), ends->server.get(), &plan)),
               "");
   }
@@ -86,11 +86,11 @@ class EarlyTest : public testing::TestWithParam<EarlyCase> {
 
 TEST_P(EarlyTest, DataBehindTheTicket) {
   const TrafficShape shape =
-      ShapeOf(ChannelType::kPort, Direction::kClientToServer);
+      ShapeOf(ChannelType::kUsbredir, Direction::kClientToServer);
   TlsSession session(&world(), GetParam().viewer, GetParam().server);
   LinkBugs early;
   early.behind_ticket = Pattern(shape);
-  const auto ends = session.OpenSilently(kPort, early);
+  const auto ends = session.OpenSilently(kUsb, early);
   ASSERT_NE(ends, nullptr);
   ExpectPattern(ends->server.get(), shape);
   ExpectAlive(ends.get());
@@ -99,10 +99,10 @@ TEST_P(EarlyTest, DataBehindTheTicket) {
 
 TEST_P(EarlyTest, DataBehindTheResult) {
   const TrafficShape shape =
-      ShapeOf(ChannelType::kPort, Direction::kServerToClient);
+      ShapeOf(ChannelType::kUsbredir, Direction::kServerToClient);
   TlsSession session(&world(), GetParam().viewer, GetParam().server);
   world().set_behind_result(Pattern(shape));
-  const auto ends = session.OpenSilently(kPort);
+  const auto ends = session.OpenSilently(kUsb);
   world().set_behind_result({});
   ASSERT_NE(ends, nullptr);
   ExpectPattern(ends->viewer(), shape);
@@ -141,15 +141,15 @@ TEST_P(EarlyTest, DisplayDataBehindTheTicket) {
 
 TEST_P(EarlyTest, ViewerEndsBehindItsFirstMessages) {
   const TrafficShape up =
-      ShapeOf(ChannelType::kPort, Direction::kClientToServer);
+      ShapeOf(ChannelType::kUsbredir, Direction::kClientToServer);
   const TrafficShape down =
-      ShapeOf(ChannelType::kPort, Direction::kServerToClient);
+      ShapeOf(ChannelType::kUsbredir, Direction::kServerToClient);
   TlsSession session(&world(), GetParam().viewer, GetParam().server);
   const double before = NumViewersInUserSpace();
   LinkBugs early;
   early.behind_ticket = Pattern(up);
   early.after_ticket = LinkBugs::Then::kHalfClose;
-  const auto ends = session.OpenSilently(kPort, early);
+  const auto ends = session.OpenSilently(kUsb, early);
   ASSERT_NE(ends, nullptr);
   ExpectPattern(ends->server.get(), up);
   uint8_t byte;

@@ -10,7 +10,7 @@ namespace {
 using proto::ChannelKey;
 using proto::ChannelType;
 
-constexpr ChannelKey kChannel = {ChannelType::kPort, 0};
+constexpr ChannelKey kChannel = {ChannelType::kUsbredir, 0};
 constexpr uint32_t kBodyLen = 100;
 constexpr uint64_t kSaysSeed = 31;
 constexpr uint64_t kAnswersSeed = 32;

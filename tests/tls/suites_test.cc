@@ -69,7 +69,7 @@ class SuitesTest : public testing::TestWithParam<SuiteCase> {
 };
 
 TEST_P(SuitesTest, CarriesEveryByte) {
-  const ChannelKey key = {ChannelType::kPort, 0};
+  const ChannelKey key = {ChannelType::kUsbredir, 0};
   TlsSession session(&world(), GetParam().viewer, GetParam().server);
   const std::unique_ptr<ChannelEnds> ends = session.Open(key);
   ASSERT_NE(ends, nullptr);

@@ -91,7 +91,7 @@ std::vector<ChannelKey> OfferedChannels() {
   std::vector<ChannelKey> channels = {{ChannelType::kDisplay, 0},
                                       {ChannelType::kInputs, 0}};
   for (uint8_t id = 0; id < 16; ++id) {
-    channels.push_back({ChannelType::kPort, id});
+    channels.push_back({ChannelType::kUsbredir, id});
   }
   return channels;
 }

@@ -22,7 +22,7 @@ using proto::ChannelType;
 
 constexpr ChannelKey kMain = {};
 constexpr ChannelKey kDisplay = {ChannelType::kDisplay, 0};
-constexpr ChannelKey kPort = {ChannelType::kPort, 0};
+constexpr ChannelKey kUsb = {ChannelType::kUsbredir, 0};
 constexpr uint64_t kNumSingleBytes = 300;
 constexpr uint64_t kStalledBytes = 8 << 20;
 constexpr uint64_t kSomeBytes = 256 * 1024;
@@ -96,7 +96,7 @@ std::string PathName(const testing::TestParamInfo<PathsTest::ParamType>& path) {
 INSTANTIATE_TEST_SUITE_P(
     Paths, PathsTest,
     testing::Combine(testing::ValuesIn(kLegs), testing::Bool(),
-                     testing::Values(kMain, kDisplay, kPort)),
+                     testing::Values(kMain, kDisplay, kUsb)),
     PathName);
 
 // Where the kernel makes the records bulk is spliced, both ways, and nowhere
@@ -107,13 +107,13 @@ class SpliceTest
  protected:
   void SetUp() override {
     const auto& [legs, splice] = GetParam();
-    Open({.splice = splice}, legs, kPort);
+    Open({.splice = splice}, legs, kUsb);
   }
 };
 
 TEST_P(SpliceTest, IsUsedWhereItCanBe) {
   const double before = world_->NumSpliced();
-  ExpectExchange(BulkPlan(kPort, kSplicedBytes));
+  ExpectExchange(BulkPlan(kUsb, kSplicedBytes));
   const double spliced = world_->NumSpliced() - before;
   if (std::get<bool>(GetParam()) && ExpectsKernelTls()) {
     // More than one direction has, and less than what small reads may take.
@@ -137,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
 class LegsTest : public TransferFixture,
                  public testing::WithParamInterface<Legs> {
  protected:
-  void SetUp() override { Open({}, GetParam(), kPort); }
+  void SetUp() override { Open({}, GetParam(), kUsb); }
 
   // `from` says 8 MiB while `to` does not read.
   void ExpectBounded(PeerStream* from, PeerStream* to, proto::Direction way);
@@ -155,7 +155,7 @@ TEST_P(LegsTest, SingleBytesInTurn) {
 // Bulk makes the relay splice, single bytes make it copy again.
 TEST_P(LegsTest, BulkAndSingleBytesByTurns) {
   for (int i = 0; i < 3; ++i) {
-    ExpectExchange(BulkPlan(kPort, kSomeBytes));
+    ExpectExchange(BulkPlan(kUsb, kSomeBytes));
     ExpectExchange(SingleBytesPlan(50));
   }
 }
@@ -178,7 +178,7 @@ void LegsTest::ExpectBounded(PeerStream* from, PeerStream* to,
   // 64 KiB would drop them again and again.
   const int small_len = 256 * 1024;
   setsockopt(to->fd(), SOL_SOCKET, SO_RCVBUF, &small_len, sizeof(small_len));
-  const TrafficShape shape = ShapeOf(ChannelType::kPort, way);
+  const TrafficShape shape = ShapeOf(ChannelType::kUsbredir, way);
   TrafficWriter writer(7, shape, kStalledBytes);
   TrafficReader reader(7, shape, kStalledBytes, {});
   world_->loop()->Spawn(WritePattern(from, &writer));
@@ -192,12 +192,12 @@ void LegsTest::ExpectBounded(PeerStream* from, PeerStream* to,
 
 TEST_P(LegsTest, ViewerThatStopsReading) {
   ExpectBounded(server_, viewer_, proto::Direction::kServerToClient);
-  ExpectExchange(BulkPlan(kPort, kSomeBytes));
+  ExpectExchange(BulkPlan(kUsb, kSomeBytes));
 }
 
 TEST_P(LegsTest, ServerThatStopsReading) {
   ExpectBounded(viewer_, server_, proto::Direction::kClientToServer);
-  ExpectExchange(BulkPlan(kPort, kSomeBytes));
+  ExpectExchange(BulkPlan(kUsb, kSomeBytes));
 }
 
 INSTANTIATE_TEST_SUITE_P(Legs, LegsTest, testing::ValuesIn(kLegs),
@@ -224,8 +224,8 @@ TEST_P(DirectionsTest, CarryEveryByte) {
   for (const Legs& legs :
        {Legs{kTls13Leg, kTls13Leg}, {kTls12Leg, kTls12Leg}}) {
     SCOPED_TRACE(legs.name());
-    ASSERT_NO_FATAL_FAILURE(Open(Options(true), legs, kPort));
-    ExpectExchange(BulkPlan(kPort, kSomeBytes));
+    ASSERT_NO_FATAL_FAILURE(Open(Options(true), legs, kUsb));
+    ExpectExchange(BulkPlan(kUsb, kSomeBytes));
     ExpectExchange(SingleBytesPlan(50));
     TearDown();
   }
