@@ -159,7 +159,7 @@ def spicegate(setup, spin_us=0):
     return json.dumps(config, indent=1)
 
 
-def consoles(setup):
+def consoles(setup, guard="enforce"):
     """As many desktops as the load asks for, all at its one address."""
     host, _, port = setup.server.rpartition(":")
     uploads = setup.scenario.flags.get("direction") == "c2s"
@@ -172,7 +172,7 @@ def consoles(setup):
                     "port": int(port),
                     "ticket": TICKET,
                     # What is sent up a usbredir channel is no USB.
-                    "guard": "off" if uploads else "enforce",
+                    "guard": "off" if uploads else guard,
                 }
                 for number in range(setup.num_consoles)
             ]

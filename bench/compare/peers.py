@@ -70,6 +70,7 @@ class Spicegate(PlainRelay):
     name = GATEWAY
     title = "spicegate"
     optional = False
+    guard = "enforce"
 
     def missing(self):
         try:
@@ -84,7 +85,7 @@ class Spicegate(PlainRelay):
     def command(self, setup):
         if setup.scenario.raw:
             return super().command(setup)
-        setup.write("consoles.json", configs.consoles(setup))
+        setup.write("consoles.json", configs.consoles(setup, self.guard))
         spin_us = setup.scenario.spin_us
         if spin_us and not self._accepts_spin(setup, spin_us):
             spin_us = 0
@@ -119,6 +120,20 @@ class Spicegate(PlainRelay):
             f"--admin=unix:{setup.directory}/admin.sock",
             f"--consoles={setup.num_consoles}",
         ]
+
+
+class Unguarded(Spicegate):
+    """The gateway without its guard: what the guard costs."""
+
+    name = "spicegate-unguarded"
+    title = "spicegate, guard off"
+    optional = True
+    guard = "off"
+
+    def refuses(self, scenario):
+        if scenario.raw:
+            return "no SPICE is spoken: there is nothing to guard"
+        return super().refuses(scenario)
 
 
 class Haproxy(relay.Peer):
@@ -288,6 +303,7 @@ class Socat(relay.Peer):
 
 ALL = (
     Spicegate(),
+    Unguarded(),
     Direct(),
     Haproxy(),
     HaproxyTuned(),
