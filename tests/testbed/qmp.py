@@ -26,11 +26,16 @@ class Qmp:
         try:
             self._socket.settimeout(limit_s)
             self._socket.connect(path)
-            self._line(time.monotonic() + limit_s)  # the greeting
+            self._greeting(time.monotonic() + limit_s)
             self.command("qmp_capabilities")
         except BaseException:
             self._socket.close()
             raise
+
+    def _greeting(self, end):
+        # An event of the machine's start may be ahead of it.
+        while "QMP" not in (line := self._line(end)):
+            self.events.append(line)
 
     def close(self):
         self._socket.close()
