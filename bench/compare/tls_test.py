@@ -19,6 +19,7 @@ from tests.testbed import runner
 _SUITE = "TLS_AES_128_GCM_SHA256"
 _TLS_PEERS = (
     "spicegate",
+    "spicegate-unguarded",
     "haproxy",
     "haproxy-tuned",
     "nginx",
