@@ -92,6 +92,14 @@ std::string ServerNameOf(const std::string& host) {
   return IsNumericHost(host) ? "" : host;
 }
 
+bool HasHttpsProxy(const Config& config) {
+  return std::any_of(config.listeners.begin(), config.listeners.end(),
+                     [](const ListenerConfig& listener) {
+                       return listener.tls &&
+                              listener.protocol == ListenerProtocol::kConnect;
+                     });
+}
+
 }  // namespace
 
 absl::StatusOr<CertificateFindings> CheckCertificateFiles(
@@ -124,7 +132,9 @@ CertificateStore::CertificateStore(const Config& config)
     : tls_(config.tls),
       public_ca_path_(config.public_address.ca_path),
       state_dir_(config.state_dir),
-      host_subject_(config.public_address.host_subject) {}
+      host_subject_(config.public_address.host_subject),
+      is_https_proxy_(HasHttpsProxy(config)),
+      connect_host_(config.public_address.connect.host) {}
 
 // ---- Reading.
 
@@ -176,6 +186,9 @@ absl::StatusOr<ServerCertificates> CertificateStore::SelfSigned(
   std::vector<std::string> all;
   for (const std::string& name : names_) {
     AddOnce(name, &all);
+  }
+  if (is_https_proxy_ && !connect_host_.empty()) {
+    AddOnce(connect_host_, &all);
   }
   for (const char* name : {"localhost", "127.0.0.1", "::1"}) {
     AddOnce(name, &all);
@@ -373,8 +386,11 @@ CertificateValues CertificateStore::values() const {
 }
 
 CertificateFindings CertificateStore::Check(int64_t now_unix_s) const {
-  return CheckCertificates(
-      *context_, {viewer_host_, host_subject_, ca_for_viewers_}, now_unix_s);
+  ViewerExpectations viewers = {viewer_host_, host_subject_, ca_for_viewers_};
+  if (is_https_proxy_) {
+    viewers.proxy_host = connect_host_.empty() ? viewer_host_ : connect_host_;
+  }
+  return CheckCertificates(*context_, viewers, now_unix_s);
 }
 
 void CertificateStore::LogLoaded(int64_t now_unix_s) const {

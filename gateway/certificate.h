@@ -100,6 +100,8 @@ class CertificateStore {
   const std::string public_ca_path_;
   const std::string state_dir_;
   const std::string host_subject_;
+  const bool is_https_proxy_;       // some listener is
+  const std::string connect_host_;  // of public.connect; may be empty
   std::vector<std::string> names_;
   std::string viewer_host_;
 

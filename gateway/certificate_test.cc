@@ -364,6 +364,20 @@ TEST_F(CertificateStoreTest, TheCheckTellsWhatViewersWillFind) {
               IsEmpty());
 }
 
+TEST_F(CertificateStoreTest, TheCheckKnowsWhetherThereIsAnHttpsProxy) {
+  AddPair("gate.example");
+  config_.listeners.push_back(
+      {.address = {"", 3128}, .protocol = ListenerProtocol::kConnect});
+  EXPECT_THAT(CheckCertificateFiles(config_, "gate.example")->warnings,
+              IsEmpty());
+  config_.listeners.back().tls = true;
+  EXPECT_THAT(CheckCertificateFiles(config_, "gate.example")->warnings,
+              Contains(HasSubstr("no iPAddress")));
+  config_.public_address.connect.host = "192.0.2.9";
+  EXPECT_THAT(CheckCertificateFiles(config_, "gate.example")->warnings,
+              Contains(HasSubstr("at the address 192.0.2.9")));
+}
+
 TEST_F(CertificateStoreTest, TheCheckMakesNothing) {
   config_.state_dir = dir_ + "/state";
   EXPECT_TRUE(CheckCertificateFiles(config_, "gw").ok());

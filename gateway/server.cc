@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdlib>
 #include <functional>
 #include <initializer_list>
 #include <utility>
@@ -17,7 +18,6 @@
 #include "gateway/base/clock.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
-#include "gateway/control/metrics.h"
 #include "gateway/io/listen.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/version.h"
@@ -63,6 +63,16 @@ TicketVault::Options VaultOptions(const Config& config) {
   return options;
 }
 
+const char* ListenerProtocolName(ListenerProtocol protocol) {
+  return protocol == ListenerProtocol::kConnect ? "connect" : "spice";
+}
+
+// Of "HOST:PORT".
+uint16_t PortOf(const std::string& address) {
+  return static_cast<uint16_t>(
+      std::strtoul(address.c_str() + address.rfind(':') + 1, nullptr, 10));
+}
+
 // Its server is dialled without a look at who answers.
 bool IsUnverified(const Console& console) { return console.ca_pem.empty(); }
 
@@ -89,8 +99,8 @@ void NoteDestinations(const Config& config, const ConsoleTable& table,
 absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
   std::vector<BoundListener> listeners;
   for (const ListenerConfig& listener : config.listeners) {
-    listeners.push_back(
-        {listener.address, listener.tls, listener.need_secured});
+    listeners.push_back({listener.address, listener.tls, listener.need_secured,
+                         listener.protocol});
   }
   const PublicEndpoint endpoint =
       ResolvePublicEndpoint(config.public_address, listeners, MachineName());
@@ -109,6 +119,10 @@ absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
   if (absl::Status status = directory.Load(); !status.ok()) {
     return status;
   }
+  WatchedFiles files;
+  if (auto key = LoadProxmoxKey(config.proxmox, &files); !key.ok()) {
+    return key.status();
+  }
   const absl::Status usable = TargetTable::Build(directory.table()).status();
   NoteDestinations(config, *directory.table(), &findings->notes);
   return usable.ok() ? std::move(findings) : usable;
@@ -122,6 +136,8 @@ Server::Server(Config config)
                  CheckPem),
       certificates_(config_),
       machine_name_(MachineName()),
+      console_access_(&shared_),
+      connect_(config_, machine_name_),
       admin_tls_(config_.admin.tls),
       admin_(static_cast<AdminServices*>(this)) {}
 
@@ -138,6 +154,7 @@ absl::Status Server::Start() {
            [this] { return ListenAdmin(); },
            [this, &sets] { return Listen(&sets); },
            [this] { return LoadCertificate(); },
+           [this] { return LoadConnect(); },
            [this] { return MakeLinkKey(); },
            [this, &sets] { return StartWorkers(std::move(sets)); },
        }) {
@@ -236,14 +253,46 @@ absl::Status Server::LoadConsoles() {
     return absl::InvalidArgumentError(directory_.path() + ": " +
                                       std::string(targets.status().message()));
   }
-  consoles_ = directory_.table();
-  settings_.targets = *std::move(targets);
+  UseConsoles(directory_.table(), *std::move(targets));
   LogLine(directory_.present() ? LogLevel::kInfo : LogLevel::kWarning,
           "consoles_loaded")
       .Str("file", directory_.path())
       .Bool("present", directory_.present())
       .Int("consoles", static_cast<int64_t>(consoles_->size()));
   return absl::OkStatus();
+}
+
+void Server::UseConsoles(std::shared_ptr<const ConsoleTable> table,
+                         std::shared_ptr<const TargetTable> targets) {
+  consoles_ = std::move(table);
+  settings_.targets = std::move(targets);
+  console_access_.SetConsoles(consoles_);
+}
+
+absl::Status Server::LoadConnect() {
+  if (config_.FirstConnectListener() == nullptr) {
+    return absl::OkStatus();
+  }
+  std::vector<uint16_t> ports;
+  for (const BoundListener& listener : bound_) {
+    ports.push_back(listener.address.port);
+  }
+  if (config_.admin.unix_path.empty()) {
+    ports.push_back(PortOf(admin_.address()));
+  }
+  const absl::Status status = connect_.Load(std::move(ports));
+  settings_.connect = connect_.settings();
+  settings_.own_places = connect_.own_places();
+  return status;
+}
+
+void Server::RefreshConnect() {
+  if (!connect_.Refresh()) {
+    return;
+  }
+  settings_.connect = connect_.settings();
+  settings_.own_places = connect_.own_places();
+  PostSettings();
 }
 
 absl::Status Server::ListenAdmin() {
@@ -262,7 +311,8 @@ absl::Status Server::Listen(ListenerSets* sets) {
   sets->resize(static_cast<size_t>(num_workers_));
   for (const ListenerConfig& listener : config_.listeners) {
     // The first socket settles the port; the others share it.
-    BoundListener bound{listener.address, listener.tls, listener.need_secured};
+    BoundListener bound{listener.address, listener.tls, listener.need_secured,
+                        listener.protocol};
     BindAddress& address = bound.address;
     if (absl::Status status = CheckAddressIsFree(address.host, address.port);
         !status.ok()) {
@@ -277,12 +327,14 @@ absl::Status Server::Listen(ListenerSets* sets) {
         address.port = FromSockaddr(LocalAddress(fd->get()).storage).port;
         LogLine(LogLevel::kInfo, "listening")
             .Str("address", FormatBindAddress(address))
+            .Str("protocol", ListenerProtocolName(listener.protocol))
             .Bool("tls", listener.tls)
             .Bool("need_secured", listener.need_secured);
         bound_.push_back(bound);
       }
-      (*sets)[i].push_back(
-          {*std::move(fd), listener.tls, listener.need_secured});
+      (*sets)[i].push_back({*std::move(fd), listener.tls, listener.need_secured,
+                            listener.protocol == ListenerProtocol::kConnect,
+                            listener.proxy_protocol, listener.proxy_from});
     }
   }
   return absl::OkStatus();
@@ -297,11 +349,14 @@ PublicPlace Server::ResolvePublicPlace() const {
 
 absl::Status Server::StartWorkers(ListenerSets sets) {
   shared_.limits = config_.limits;
+  shared_.guard = config_.guard;
+  shared_.control = &mail_;
   shared_.policies = config_.policies;
   shared_.migrations.destinations = config_.migration_destinations;
   shared_.migrations.place = ResolvePublicPlace();
   shared_.vault = &vault_;
   shared_.resolver = &resolver_;
+  shared_.strangers_resolver = &strangers_resolver_;
   const std::vector<int> cpus = AllowedCpus();
   for (size_t i = 0; i < sets.size(); ++i) {
     Worker::Options options;
@@ -332,13 +387,23 @@ absl::Status Server::StartWorkers(ListenerSets sets) {
 void Server::Run(int signal_fd) {
   while (!stopping_) {
     std::vector<pollfd> fds = {{stop_fd_.get(), POLLIN, 0},
-                               {signal_fd, POLLIN, 0}};
+                               {signal_fd, POLLIN, 0},
+                               {mail_.fd(), POLLIN, 0}};
     const size_t num_own = fds.size();
+    QmpService* const qmp = console_access_.qmp();
+    qmp->AddPollFds(&fds);
+    const size_t num_qmp = fds.size() - num_own;
     admin_.AddPollFds(&fds);
     const int64_t wait_ms = std::max<int64_t>(NextWakeMs() - MonotonicMs(), 0);
     poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
     const int64_t now_ms = MonotonicMs();
-    admin_.HandlePollFds(std::span(fds).subspan(num_own), now_ms);
+    // What workers and monitors say may be an answer that the admin address
+    // has to give.
+    if ((fds[2].revents & POLLIN) != 0) {
+      TakeMail();
+    }
+    qmp->HandlePollFds(std::span(fds).subspan(num_own, num_qmp), now_ms);
+    admin_.HandlePollFds(std::span(fds).subspan(num_own + num_qmp), now_ms);
     if ((fds[0].revents & POLLIN) != 0) {
       stopping_ = true;
     }
@@ -360,7 +425,9 @@ void Server::RequestStop() {
 
 int64_t Server::NextWakeMs() const {
   const int64_t admin_ms = admin_.NextDeadlineMs();
-  return admin_ms < 0 ? next_tick_ms_ : std::min(admin_ms, next_tick_ms_);
+  const int64_t wake_ms =
+      std::min(console_access_.qmp()->NextDeadlineMs(), next_tick_ms_);
+  return admin_ms < 0 ? wake_ms : std::min(admin_ms, wake_ms);
 }
 
 void Server::HandleSignal(int signal_fd) {
@@ -389,6 +456,7 @@ void Server::Tick() {
   ReloadConsoles();
   RefreshAdminTls();
   RefreshCertificates();
+  RefreshConnect();
   if (now_ms >= next_purge_ms_) {
     next_purge_ms_ = now_ms + kPurgeMs;
     vault_.Purge(now_ms);
@@ -408,8 +476,7 @@ void Server::ReloadConsoles() {
     auto targets =
         TargetTable::Build(directory_.table(), settings_.targets.get());
     if (targets.ok()) {
-      consoles_ = directory_.table();
-      settings_.targets = *std::move(targets);
+      UseConsoles(directory_.table(), *std::move(targets));
       ++console_reloads_;
       PostSettings();
       LogLine(LogLevel::kInfo, "consoles_loaded")
@@ -435,6 +502,13 @@ void Server::RefreshCertificates() {
   }
   settings_.tls = certificates_.context();
   PostSettings();
+}
+
+void Server::TakeMail() {
+  for (ControlMessage& message : mail_.TakeAll()) {
+    std::visit([this](auto& value) { console_access_.On(std::move(value)); },
+               message);
+  }
 }
 
 void Server::RefreshAdminTls() {
@@ -480,7 +554,9 @@ void Server::StopWorkers() {
   for (const auto& worker : workers_) {
     worker->Join();
   }
+  console_access_.qmp()->Close();
   resolver_.Stop();
+  strangers_resolver_.Stop();
   for (const auto& worker : workers_) {
     worker->DropMail();
   }
@@ -496,71 +572,5 @@ std::vector<const WorkerCounters*> Server::counters() const {
   }
   return counters;
 }
-
-std::shared_ptr<const ConsoleTable> Server::Consoles() { return consoles_; }
-
-bool Server::HasPolicy(const std::string& name) {
-  return config_.policies.contains(name);
-}
-
-absl::StatusOr<IssuedTicket> Server::IssueTicket(const std::string& console,
-                                                 const std::string& policy) {
-  if (consoles_->Find(console) == nullptr) {
-    return absl::NotFoundError("no such console");
-  }
-  if (!policy.empty() && !HasPolicy(policy)) {
-    return absl::NotFoundError("no such policy");
-  }
-  absl::StatusOr<std::string> ticket =
-      vault_.Issue(console, policy, MonotonicMs());
-  if (!ticket.ok()) {
-    return ticket.status();
-  }
-  return IssuedTicket{*std::move(ticket), config_.tickets.first_use_s};
-}
-
-std::string Server::VvFile(const Console& console, const IssuedTicket& ticket) {
-  PublicEndpoint endpoint =
-      ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
-  endpoint.ca_pem = certificates_.ca_for_viewers();
-  endpoint.host_subject = config_.public_address.host_subject;
-  return BuildVv(endpoint, console, ticket.ticket);
-}
-
-std::string Server::MetricsText() {
-  const IoFeatures& features = probe_.features;
-  ProcessValues values;
-  values.version = kVersion;
-  values.tickets_issued = static_cast<int64_t>(vault_.issued_total());
-  values.tickets_live = static_cast<int64_t>(vault_.size());
-  values.log_lines_dropped = DroppedLogLines();
-  values.consoles = static_cast<int64_t>(consoles_->size());
-  values.console_reloads = console_reloads_;
-  values.console_reload_failures = console_reload_failures_;
-  values.certificates = certificates_.values();
-  values.io_features = {{"single_issuer", features.single_issuer},
-                        {"defer_taskrun", features.defer_taskrun},
-                        {"multishot_accept", features.multishot_accept},
-                        {"recvsend_bundle", features.recvsend_bundle},
-                        {"kernel_tls", features.kernel_tls}};
-  values.process = ReadProcessStats();
-  return spicegate::MetricsText(counters(), values);
-}
-
-// A worker that broke an invariant has taken the process with it; one that
-// hangs shows here.
-bool Server::Live() {
-  const int64_t now_ms = MonotonicMs();
-  for (const auto& worker : workers_) {
-    if (now_ms - worker->counters().last_turn_ms.value() > kWorkerStalledMs) {
-      return false;
-    }
-  }
-  return true;
-}
-
-// The admin address is served from the last step of Start to the first of the
-// stop.
-absl::Status Server::Ready() { return absl::OkStatus(); }
 
 }  // namespace spicegate

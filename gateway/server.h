@@ -18,11 +18,14 @@
 #include "gateway/auth/vault.h"
 #include "gateway/base/unique_fd.h"
 #include "gateway/certificate.h"
+#include "gateway/connect_setup.h"
 #include "gateway/console/file_directory.h"
+#include "gateway/console_access.h"
 #include "gateway/control/admin.h"
 #include "gateway/control/admin_services.h"
 #include "gateway/control/config.h"
 #include "gateway/control/portal.h"
+#include "gateway/control_mail.h"
 #include "gateway/io/probe.h"
 #include "gateway/server_link/resolver.h"
 #include "gateway/tls/server_context.h"
@@ -66,8 +69,7 @@ class Server final : private AdminServices {
   std::vector<const WorkerCounters*> counters() const;
 
   // AdminServices.
-  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console,
-                                           const std::string& policy) override;
+  void IssueTicket(const TicketRequest& request, TicketDone done) override;
   std::string MetricsText() override;
 
  private:
@@ -76,8 +78,9 @@ class Server final : private AdminServices {
   // AdminServices.
   std::shared_ptr<const ConsoleTable> Consoles() override;
   bool HasPolicy(const std::string& name) override;
-  std::string VvFile(const Console& console,
+  std::string VvFile(const TicketRequest& request,
                      const IssuedTicket& ticket) override;
+  void Disconnect(const std::string& console, DisconnectDone done) override;
   bool Live() override;
   absl::Status Ready() override;
 
@@ -87,8 +90,13 @@ class Server final : private AdminServices {
   absl::Status ListenAdmin();
   absl::Status LoadCertificate();
   absl::Status LoadConsoles();
+  absl::Status LoadConnect();
   absl::Status Listen(ListenerSets* sets);
   PublicPlace ResolvePublicPlace() const;
+  // Whether a console can be had in the way that is asked for.
+  absl::Status CheckRequest(const TicketRequest& request) const;
+  absl::StatusOr<IssuedTicket> IssueFor(const TicketRequest& request,
+                                        Console console);
   absl::Status MakeLinkKey();
   absl::Status StartWorkers(ListenerSets sets);
   void LogProbe() const;
@@ -97,7 +105,12 @@ class Server final : private AdminServices {
   void ReloadConsoles();
   void RefreshAdminTls();
   void RefreshCertificates();
+  void RefreshConnect();
   void RotateLinkKey();
+  void TakeMail();
+  // The consoles are `table` from now on.
+  void UseConsoles(std::shared_ptr<const ConsoleTable> table,
+                   std::shared_ptr<const TargetTable> targets);
   void HandleSignal(int signal_fd);
   void PostSettings();
   void StopWorkers();
@@ -111,6 +124,7 @@ class Server final : private AdminServices {
 
   TicketVault vault_;
   Resolver resolver_;
+  Resolver strangers_resolver_;
   FileDirectory directory_;
   // The table that workers have; older than the directory's when that could
   // not be used.
@@ -118,9 +132,12 @@ class Server final : private AdminServices {
   WorkerSettings settings_;
   std::vector<BoundListener> bound_;
   CertificateStore certificates_;
-  std::string machine_name_;
+  const std::string machine_name_;
 
+  ControlMail mail_;
   SharedState shared_;
+  ConsoleAccess console_access_;
+  ConnectSetup connect_;
   std::vector<std::unique_ptr<Worker>> workers_;
   AdminTls admin_tls_;
   AdminServer admin_;

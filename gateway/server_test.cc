@@ -113,12 +113,18 @@ TEST_F(ServerTest, StartsListensAndStops) {
   EXPECT_NE(server.listeners()[0].address.port,
             server.listeners()[1].address.port);
   EXPECT_EQ(server.counters().size(), 3u);
-  EXPECT_TRUE(server.IssueTicket("vm1", "").ok());
-  EXPECT_EQ(server.IssueTicket("vm2", "").status().code(),
-            absl::StatusCode::kNotFound);
-  EXPECT_TRUE(server.IssueTicket("vm1", "kiosk").ok());
-  EXPECT_EQ(server.IssueTicket("vm1", "kiosk2").status().code(),
-            absl::StatusCode::kNotFound);
+  const auto issue = [&server](const char* console, const char* policy) {
+    absl::StatusCode code = absl::StatusCode::kUnknown;
+    server.IssueTicket({console, policy, "", ""},
+                       [&code](const absl::StatusOr<IssuedTicket>& ticket) {
+                         code = ticket.status().code();
+                       });
+    return code;
+  };
+  EXPECT_EQ(issue("vm1", ""), absl::StatusCode::kOk);
+  EXPECT_EQ(issue("vm2", ""), absl::StatusCode::kNotFound);
+  EXPECT_EQ(issue("vm1", "kiosk"), absl::StatusCode::kOk);
+  EXPECT_EQ(issue("vm1", "kiosk2"), absl::StatusCode::kNotFound);
   server.RequestStop();
   server.Run(-1);
   EXPECT_TRUE(server.counters().empty());

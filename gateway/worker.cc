@@ -11,6 +11,7 @@
 #include "gateway/base/check.h"
 #include "gateway/base/log.h"
 #include "gateway/io/listen.h"
+#include "gateway/worker_engine.h"
 
 namespace spicegate {
 namespace {
@@ -32,60 +33,13 @@ void PinTo(int cpu) {
   sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
+}  // namespace
+
 size_t HomeOf(const TicketDigest& ticket, size_t num_workers) {
   uint64_t hash = 0;
   std::memcpy(&hash, ticket.bytes.data() + sizeof(hash), sizeof(hash));
   return hash % num_workers;
 }
-
-}  // namespace
-
-struct Worker::Engine {
-  Engine(Worker* worker, UringDriver* driver);
-
-  void Loop();
-  bool finished() const;
-  int64_t SleepMs() const;
-  void TakeMail();
-  void StopTurn();
-
-  void OnAccept(int fd, const ListenerOptions& listener);
-  DoorContext ContextFor(Handle opening, const ListenerOptions& listener);
-  Task<void> ServeAccepted(Handle opening, DoorContext context);
-  Task<void> ServeHere(Handle opening, ClientLink link, TicketClaim ticket);
-  void MoveTo(size_t home, Handle opening, ClientLink link, TicketClaim ticket);
-  void DialEarly(Handle opening, const ClientLink& link, int64_t deadline_ms);
-  void DropDial(Opening* opening);
-  void Refuse(Handle opening, CloseReason reason, const ClientLink* link,
-              const std::string& console);
-
-  void On(EarlyDialRequest request);
-  void On(DropEarlyDial dropped);
-  void On(MovedLink moved);
-  void On(ResolvedName resolved);
-  void On(WorkerSettings settings);
-  void On(AcceptRequest);
-  void On(StopRequest);
-
-  Worker* const worker;
-  SharedState* const shared;
-  WorkerCounters* const counters;
-  UringDriver* const driver;
-  WorkerSettings settings;
-  TimerWheel timers;
-  BufferPool buffers;
-  PipePool pipes;
-  Spinner spinner;
-  NameLookup names;
-  OpeningTable openings;
-  SessionRegistry registry;
-  EarlyDials early_dials;
-  ChannelOpener opener;
-  RefusalLog refusals;
-  std::vector<std::unique_ptr<Acceptor>> acceptors;
-  std::optional<int64_t> stop_deadline_ms;
-  Timer stop_timer{[](void*) {}, nullptr};  // wakes the loop, no more
-};
 
 Worker::Engine::Engine(Worker* w, UringDriver* d)
     : worker(w),
@@ -97,29 +51,31 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       buffers(&counters->relay_buffer_bytes),
       pipes(driver, counters, {.max_pipes = w->max_pipes_}),
       spinner(driver, counters, w->spin_us_),
-      names(&timers,
-            [this](Handle lookup, const std::string& host, uint16_t port,
-                   int64_t deadline_ms) {
-              shared->resolver->Resolve(
-                  host, port, deadline_ms,
-                  [w = worker, lookup](Addresses addresses) {
-                    w->Post(ResolvedName{lookup, std::move(addresses)});
-                  });
-            }),
+      names(&timers, AskResolver(/*of_stranger=*/false)),
+      strangers_names(&timers, AskResolver(/*of_stranger=*/true)),
+      access(&timers,
+             [this](Handle inquiry, const AccessQuestion& question, int64_t) {
+               shared->control->Post(
+                   AccessRequest{question, worker->index_, inquiry});
+             }),
+      server_links{
+          driver,          &timers,          &names,  counters,
+          &shared->limits, &shared->offload, &access, &shared->own_sockets},
       openings(static_cast<size_t>(shared->limits.max_links)),
       registry({&timers,
                 &shared->limits,
                 {&buffers, w->max_pipes_ > 0 ? &pipes : nullptr, counters}},
                &openings, &shared->links_open, &shared->migrations),
-      early_dials({driver, &timers, &names, counters, &shared->limits,
-                   &shared->offload},
-                  &registry, &shared->connections, w->index_),
-      opener({driver, &timers, &names, counters, &shared->limits,
-              &shared->offload},
-             &registry, &openings, &early_dials, &shared->policies,
+      early_dials(server_links, &registry, &shared->connections, w->index_),
+      opener(server_links, &registry, &openings, &early_dials,
+             &shared->policies, shared->guard,
              [this](const std::string& console) {
                return settings.targets->Find(console);
-             }) {
+             }),
+      tunnel_opener(server_links, &registry, &openings,
+                    [this](const std::string& console) {
+                      return settings.targets->Find(console);
+                    }) {
   for (ListenerOptions& listener : worker->listeners_) {
     // What is accepted inherits the options: none of them is set again.
     TuneSocket(listener.fd.get());
@@ -127,6 +83,19 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
         driver, &timers, &counters->accept_pauses, std::move(listener.fd),
         [this, &listener](int fd) { OnAccept(fd, listener); }));
   }
+}
+
+NameLookup::Ask Worker::Engine::AskResolver(bool of_stranger) const {
+  Resolver* const resolver =
+      of_stranger ? shared->strangers_resolver : shared->resolver;
+  return [resolver, of_stranger, w = worker](
+             Handle lookup, const HostPort& place, int64_t deadline_ms) {
+    resolver->Resolve(
+        place.host, place.port, deadline_ms,
+        [w, of_stranger, lookup](Addresses addresses) {
+          w->Post(ResolvedName{lookup, std::move(addresses), of_stranger});
+        });
+  };
 }
 
 bool Worker::Engine::finished() const {
@@ -175,7 +144,7 @@ void Worker::Engine::OnAccept(int fd, const ListenerOptions& listener) {
   if (open <= shared->limits.max_links) {
     opening = openings.Add(Leg::Plain(driver, fd), PeerText(fd));
   } else {
-    driver->Close(fd, /*reset=*/true);
+    TurnAway(fd, listener);
   }
   if (!opening) {
     shared->links_open.fetch_sub(1, std::memory_order_relaxed);
@@ -186,7 +155,7 @@ void Worker::Engine::OnAccept(int fd, const ListenerOptions& listener) {
   }
   counters->links_accepted.Add(1);
   counters->links_open.Add(1);
-  Spawn(ServeAccepted(opening, ContextFor(opening, listener)));
+  Spawn(ServeAccepted(opening, &listener, ContextFor(opening, listener)));
 }
 
 DoorContext Worker::Engine::ContextFor(Handle opening,
@@ -208,7 +177,25 @@ DoorContext Worker::Engine::ContextFor(Handle opening,
   return context;
 }
 
-Task<void> Worker::Engine::ServeAccepted(Handle handle, DoorContext context) {
+Task<void> Worker::Engine::ServeAccepted(Handle handle,
+                                         const ListenerOptions* listener,
+                                         DoorContext context) {
+  if (listener->proxy_protocol) {
+    const Refusal refusal =
+        co_await ReadClientAddress(handle, listener, &context);
+    if (refusal.has_value()) {
+      Refuse(handle, *refusal, nullptr, "");
+      co_return;
+    }
+  }
+  if (listener->connect) {
+    co_await ServeConnect(handle, std::move(context));
+  } else {
+    co_await ServeLink(handle, std::move(context));
+  }
+}
+
+Task<void> Worker::Engine::ServeLink(Handle handle, DoorContext context) {
   Opening* opening = openings.Get(handle);
   DoorResult result =
       co_await RunClientLink(&opening->client, std::move(context));
@@ -224,19 +211,29 @@ Task<void> Worker::Engine::ServeAccepted(Handle handle, DoorContext context) {
     Refuse(handle, CloseReason::kBadTicket, &*result.link, "");
     co_return;
   }
-  const size_t home = HomeOf(result.link->ticket, shared->workers.size());
+  co_await ServeAtHome(handle, *std::move(result.link), std::move(ticket),
+                       nullptr);
+}
+
+Task<void> Worker::Engine::ServeAtHome(Handle handle, ClientLink link,
+                                       TicketClaim ticket,
+                                       std::unique_ptr<Passage> passage) {
+  const size_t home = HomeOf(link.ticket, shared->workers.size());
   if (home != static_cast<size_t>(worker->index_)) {
-    MoveTo(home, handle, *std::move(result.link), std::move(ticket));
+    MoveTo(home, handle, std::move(link), std::move(ticket),
+           std::move(passage));
     co_return;
   }
-  co_await ServeHere(handle, *std::move(result.link), std::move(ticket));
+  co_await ServeHere(handle, std::move(link), std::move(ticket),
+                     std::move(passage));
 }
 
 Task<void> Worker::Engine::ServeHere(Handle handle, ClientLink link,
-                                     TicketClaim ticket) {
+                                     TicketClaim ticket,
+                                     std::unique_ptr<Passage> passage) {
   const std::string console = ticket.console();
   const std::optional<CloseReason> refusal =
-      co_await opener.Open(handle, link, std::move(ticket));
+      co_await opener.Open(handle, link, std::move(ticket), std::move(passage));
   if (refusal.has_value()) {
     Refuse(handle, *refusal, &link, console);
   } else {
@@ -276,7 +273,8 @@ void Worker::Engine::DropDial(Opening* opening) {
 }
 
 void Worker::Engine::MoveTo(size_t home, Handle handle, ClientLink link,
-                            TicketClaim ticket) {
+                            TicketClaim ticket,
+                            std::unique_ptr<Passage> passage) {
   Opening* opening = openings.Get(handle);
   // The gauges of both workers add up to the process's.
   counters->links_open.Add(-1);
@@ -284,9 +282,10 @@ void Worker::Engine::MoveTo(size_t home, Handle handle, ClientLink link,
   if (opening->early_dial.home != static_cast<int>(home)) {
     DropDial(opening);
   }
-  shared->workers[home]->Post(
-      MovedLink{std::move(opening->client), std::move(opening->client_address),
-                opening->early_dial, std::move(link), std::move(ticket)});
+  shared->workers[home]->Post(MovedLink{std::move(opening->client),
+                                        std::move(opening->client_address),
+                                        opening->early_dial, std::move(link),
+                                        std::move(ticket), std::move(passage)});
   openings.Remove(handle);
 }
 
@@ -301,8 +300,10 @@ void Worker::Engine::Refuse(Handle handle, CloseReason reason,
   if (link != nullptr) {
     channel = proto::ChannelName(link->channel.type);
   }
-  refusals.Refused(reason, timers.now_ms(), opening->client_address, channel,
-                   console);
+  if (reason != CloseReason::kHealthCheck) {
+    refusals.Refused(reason, timers.now_ms(), opening->client_address, channel,
+                     console);
+  }
   opening->client.Release(reason == CloseReason::kClientReset
                               ? Socket::End::kReset
                               : Socket::End::kFin);
@@ -321,6 +322,9 @@ void Worker::Engine::On(DropEarlyDial dropped) { early_dials.Drop(dropped.id); }
 void Worker::Engine::On(MovedLink moved) {
   counters->links_open.Add(1);
   moved.client.socket->Rebind(driver);
+  if (moved.passage != nullptr && moved.passage->server) {
+    moved.passage->server.socket->Rebind(driver);
+  }
   const Handle handle =
       openings.Add(std::move(moved.client), std::move(moved.client_address));
   CHECK(handle);  // the process's limit is the table's capacity
@@ -329,11 +333,23 @@ void Worker::Engine::On(MovedLink moved) {
     Refuse(handle, CloseReason::kShutdown, &moved.link, moved.ticket.console());
     return;
   }
-  Spawn(ServeHere(handle, std::move(moved.link), std::move(moved.ticket)));
+  Spawn(ServeHere(handle, std::move(moved.link), std::move(moved.ticket),
+                  std::move(moved.passage)));
 }
 
 void Worker::Engine::On(ResolvedName resolved) {
-  names.Deliver(resolved.lookup, std::move(resolved.addresses));
+  NameLookup& asked = resolved.of_stranger ? strangers_names : names;
+  asked.Deliver(resolved.lookup, std::move(resolved.addresses));
+}
+
+void Worker::Engine::On(GivenAccess given) {
+  access.Deliver(given.inquiry, std::move(given.access));
+}
+
+void Worker::Engine::On(DisconnectRequest request) {
+  const int64_t num_closed =
+      registry.CloseConsole(request.console, CloseReason::kDisconnected);
+  shared->control->Post(Disconnected{request.id, num_closed});
 }
 
 void Worker::Engine::On(WorkerSettings changed) {
@@ -360,6 +376,8 @@ void Worker::Engine::On(StopRequest) {
 void Worker::Engine::StopTurn() {
   // Each turn anew: a link under way may have opened another socket since.
   names.CancelAll();
+  strangers_names.CancelAll();
+  access.CancelAll();
   const bool overdue = timers.now_ms() >= *stop_deadline_ms;
   openings.InterruptAll(/*committed_too=*/overdue);
   early_dials.DropAll();

@@ -25,20 +25,26 @@
 #include "gateway/base/mailbox.h"
 #include "gateway/base/timer_wheel.h"
 #include "gateway/base/unique_fd.h"
+#include "gateway/console/host_patterns.h"
 #include "gateway/console/policy.h"
+#include "gateway/control_mail.h"
 #include "gateway/door/client_link.h"
 #include "gateway/io/acceptor.h"
 #include "gateway/io/spinner.h"
 #include "gateway/io/uring_driver.h"
+#include "gateway/own_places.h"
 #include "gateway/relay/buffer_pool.h"
 #include "gateway/relay/pipe_pool.h"
 #include "gateway/server_link/name_lookup.h"
+#include "gateway/server_link/own_sockets.h"
 #include "gateway/server_link/resolver.h"
 #include "gateway/server_link/target_table.h"
+#include "gateway/session/connect_access.h"
 #include "gateway/session/connection_index.h"
 #include "gateway/session/early_dial.h"
 #include "gateway/session/opener.h"
 #include "gateway/session/opening.h"
+#include "gateway/session/passage.h"
 #include "gateway/session/refusal_log.h"
 #include "gateway/session/registry.h"
 #include "gateway/tls/kernel_tls.h"
@@ -49,13 +55,18 @@ class Worker;
 
 // What all workers use. Made before the first one starts, outlives the last.
 struct SharedState {
-  Limits limits;       // max_links is definite here
+  Limits limits;                          // max_links is definite here
+  GuardMode guard = GuardMode::kEnforce;  // of places that are no console's
   PolicySet policies;  // that a ticket may have been issued with
   MigrationSettings migrations;
   OffloadPolicy offload;
   TicketVault* vault = nullptr;
   Resolver* resolver = nullptr;
+  // For names that anybody may make us look up: they hold up each other only.
+  Resolver* strangers_resolver = nullptr;
+  ControlMail* control = nullptr;
   ConnectionIndex connections;
+  OwnSockets own_sockets;
   std::vector<Worker*> workers;        // complete before any is started
   std::atomic<int64_t> links_open{0};  // client connections of the process
 };
@@ -66,6 +77,9 @@ struct WorkerSettings {
   std::shared_ptr<const TargetTable> targets;
   std::shared_ptr<const ServerTlsContext> tls;  // null without a TLS listener
   std::shared_ptr<const LinkKey> link_key;
+  // Both null without a CONNECT listener.
+  std::shared_ptr<const ConnectSettings> connect;
+  std::shared_ptr<const OwnPlaces> own_places;
 };
 
 // A link whose ticket was accepted elsewhere, on its way to its session's home.
@@ -75,6 +89,14 @@ struct MovedLink {
   EarlyDialId early_dial;
   ClientLink link;
   TicketClaim ticket;
+  std::unique_ptr<Passage> passage;  // where it came by CONNECT
+};
+
+// The same for a tunnel.
+struct MovedTunnel {
+  Leg client;
+  std::string client_address;
+  std::unique_ptr<Passage> passage;
 };
 
 // An early dial whose link did not come to its home.
@@ -85,6 +107,19 @@ struct DropEarlyDial {
 struct ResolvedName {
   Handle lookup;
   Addresses addresses;
+  bool of_stranger = false;  // who asked: SharedState's two resolvers
+};
+
+// An answer to an AccessRequest.
+struct GivenAccess {
+  Handle inquiry;
+  ServerAccess access;
+};
+
+// Ends the sessions of a console; answered with Disconnected.
+struct DisconnectRequest {
+  std::string console;
+  uint64_t id = 0;
 };
 
 // Sent once every worker has been started: a link may be moved to any of them.
@@ -93,8 +128,9 @@ struct AcceptRequest {};
 struct StopRequest {};
 
 using WorkerMessage =
-    std::variant<EarlyDialRequest, DropEarlyDial, MovedLink, ResolvedName,
-                 WorkerSettings, AcceptRequest, StopRequest>;
+    std::variant<EarlyDialRequest, DropEarlyDial, MovedLink, MovedTunnel,
+                 ResolvedName, GivenAccess, DisconnectRequest, WorkerSettings,
+                 AcceptRequest, StopRequest>;
 
 class Worker {
  public:
@@ -102,6 +138,9 @@ class Worker {
     UniqueFd fd;
     bool tls = false;
     bool need_secured = false;
+    bool connect = false;         // HTTP CONNECT comes before SPICE
+    bool proxy_protocol = false;  // a PROXY header comes before all
+    HostPatterns proxy_from;      // ... from these; empty: from everybody
   };
 
   struct Options {

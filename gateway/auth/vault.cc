@@ -12,11 +12,12 @@
 namespace spicegate {
 namespace {
 
-constexpr std::string_view kAlphabet =
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+constexpr std::string_view kAlphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
 
-// Six random bits a character; the two values above the alphabet are thrown
-// away, so that every character is equally likely.
+// A random byte a character. The four values above the last multiple of the
+// alphabet's length are thrown away, so that every character is equally likely.
+constexpr size_t kFairBytes = 256 / kAlphabet.size() * kAlphabet.size();
+
 std::string RandomTicket() {
   std::string ticket;
   ticket.reserve(kTicketLen);
@@ -24,9 +25,8 @@ std::string RandomTicket() {
     std::array<uint8_t, kTicketLen> random;
     RAND_bytes(random.data(), random.size());  // aborts rather than fails
     for (const uint8_t byte : random) {
-      const size_t index = byte & 63;
-      if (index < kAlphabet.size() && ticket.size() < kTicketLen) {
-        ticket.push_back(kAlphabet[index]);
+      if (byte < kFairBytes && ticket.size() < kTicketLen) {
+        ticket.push_back(kAlphabet[byte % kAlphabet.size()]);
       }
     }
     OPENSSL_cleanse(random.data(), random.size());
@@ -119,7 +119,16 @@ TicketClaim& TicketClaim::operator=(TicketClaim&& other) noexcept {
   return *this;
 }
 
-void TicketClaim::MarkUsed() { vault_->MarkUsed(digest_); }
+TicketClaim TicketClaim::Unvaulted(const TicketDigest& digest,
+                                   std::string console) {
+  return TicketClaim(nullptr, digest, std::move(console), "");
+}
+
+void TicketClaim::MarkUsed() {
+  if (vault_ != nullptr) {
+    vault_->MarkUsed(digest_);
+  }
+}
 
 void TicketClaim::Release() {
   if (vault_ != nullptr) {

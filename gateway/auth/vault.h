@@ -28,7 +28,7 @@
 
 namespace spicegate {
 
-inline constexpr size_t kTicketLen = 48;  // log2(62^48) = 285 bits
+inline constexpr size_t kTicketLen = 48;  // log2(36^48) = 248 bits
 
 // SHA-256 of a ticket: what is stored, compared and used as a session's name.
 // Not a secret worth stealing: it cannot be turned back. Never logged whole.
@@ -52,6 +52,11 @@ class TicketVault;
 class TicketClaim {
  public:
   TicketClaim() = default;
+  // Of whoever was let in without a ticket of any vault: it has a name for a
+  // session and the console it is for, and holds nothing. False like a claim
+  // that was not given; MarkUsed and Release have nothing to do.
+  static TicketClaim Unvaulted(const TicketDigest& digest, std::string console);
+
   TicketClaim(TicketClaim&& other) noexcept
       : vault_(std::exchange(other.vault_, nullptr)),
         digest_(other.digest_),
@@ -62,6 +67,7 @@ class TicketClaim {
 
   // A session of this ticket has begun: from now on the ticket ends with its
   // last claim. Until then a released ticket can be used again, in its time.
+  // Harmless when there is none.
   void MarkUsed();
 
   // Gives the claim up early. Harmless when there is none.
@@ -103,8 +109,9 @@ class TicketVault {
   TicketVault(const TicketVault&) = delete;
   TicketVault& operator=(const TicketVault&) = delete;
 
-  // A new ticket of kTicketLen characters of [0-9A-Za-z], which only the
-  // caller knows from then on. `policy_name` is kept with it and means nothing
+  // A new ticket of kTicketLen characters of [0-9a-z], which only the caller
+  // knows from then on: viewers write host names in lower case, and a ticket
+  // may be one. `policy_name` is kept with it and means nothing
   // here; empty: none. ResourceExhausted when max_tickets are alive, after
   // expired ones were purged.
   absl::StatusOr<std::string> Issue(const std::string& console,

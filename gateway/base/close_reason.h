@@ -31,6 +31,8 @@ enum class CloseReason : uint8_t {
   kServerGuard,       // main's server sent what no server sends
   kMigrated,          // the session went on at its migration's destination
   kMigrationOver,     // a destination's channel; its migration came to nothing
+  kTunnelIdle,        // no byte either way through a tunnel for too long
+  kDisconnected,      // an operator ended the session
   kShutdown,          // the gateway stops
 
   // Refusals before a ticket was accepted.
@@ -44,6 +46,18 @@ enum class CloseReason : uint8_t {
   kBadMechanism,  // an authentication mechanism other than the ticket
   kBadTicket,     // unknown, expired, malformed: deliberately one value
   kTooManyLinks,  // the process's limit of links is reached
+
+  // Refusals of the PROXY header and of CONNECT.
+  kProxyHeader,       // missing, malformed, or from who may not send one
+  kHealthCheck,       // a balancer looked whether we answer, and left
+  kConnectRequest,    // no CONNECT request, or a malformed one
+  kConnectForbidden,  // no ticket and no list lets it go there
+  kProxmoxTicket,     // a Proxmox ticket that is forged or malformed
+  kProxmoxExpired,    // ... that is too old, or not yet valid
+  kProxmoxPort,       // ... for another port, or a port that is no desktop's
+  kProxmoxNode,       // ... for a node we do not know, or in a loop
+  kTunnelRefused,     // TLS to a console that no tunnel may lead to
+  kTunnelProtocol,    // neither TLS nor SPICE came through the tunnel
 
   // Refusals after the ticket.
   kBadConnectionId,     // no session of this ticket has that connection id
@@ -65,6 +79,8 @@ enum class CloseReason : uint8_t {
   kServerProtocol,       // it sent something that is not a SPICE link
   kServerRefused,        // it answered the link with an error
   kServerTicketRefused,  // it refused the console's own ticket
+  kServerProxy,          // the proxy on the way to it refused
+  kServerQmp,            // its password could not be set over QMP
 
   kInternal,  // our own resources: memory, descriptors, a stopped helper
 };

@@ -31,10 +31,13 @@ TEST(CloseReasonTest, NamesFollowTheEnum) {
   EXPECT_EQ(CloseReasonName(CloseReason::kTlsKeyLimit), "tls_key_limit");
   EXPECT_EQ(CloseReasonName(CloseReason::kServerGuard), "server_guard");
   EXPECT_EQ(CloseReasonName(CloseReason::kMigrationOver), "migration_over");
+  EXPECT_EQ(CloseReasonName(CloseReason::kTunnelIdle), "tunnel_idle");
   EXPECT_EQ(CloseReasonName(CloseReason::kShutdown), "shutdown");
   EXPECT_EQ(CloseReasonName(CloseReason::kPreauthTimeout), "preauth_timeout");
   EXPECT_EQ(CloseReasonName(CloseReason::kNeedSecured), "need_secured");
   EXPECT_EQ(CloseReasonName(CloseReason::kBadTicket), "bad_ticket");
+  EXPECT_EQ(CloseReasonName(CloseReason::kProxyHeader), "proxy_header");
+  EXPECT_EQ(CloseReasonName(CloseReason::kTunnelProtocol), "tunnel_protocol");
   EXPECT_EQ(CloseReasonName(CloseReason::kConsoleUnknown), "console_unknown");
   EXPECT_EQ(CloseReasonName(CloseReason::kPolicyRefused), "policy_refused");
   EXPECT_EQ(CloseReasonName(CloseReason::kDestinationRefused),
@@ -43,6 +46,7 @@ TEST(CloseReasonTest, NamesFollowTheEnum) {
   EXPECT_EQ(CloseReasonName(CloseReason::kServerTlsSubject),
             "server_tls_subject");
   EXPECT_EQ(CloseReasonName(CloseReason::kServerRefused), "server_refused");
+  EXPECT_EQ(CloseReasonName(CloseReason::kServerQmp), "server_qmp");
   EXPECT_EQ(CloseReasonName(CloseReason::kInternal), "internal");
 }
 

@@ -17,6 +17,11 @@ constexpr std::array<std::string_view, kNumMigrationKinds> kKinds = {
     "seamless", "semi_seamless", "switch_host"};
 constexpr std::array<std::string_view, kNumMigrationResults> kResults = {
     "completed", "failed", "cancelled"};
+constexpr std::array<std::string_view, kNumConnectStatuses> kStatuses = {
+    "200", "400", "403", "407", "431", "500",
+    "501", "502", "503", "504", "505"};
+constexpr std::array<std::string_view, kNumProxyHeaderOutcomes> kHeaders = {
+    "v1", "v2", "local", "refused"};
 
 }  // namespace
 
@@ -34,6 +39,14 @@ std::string_view MigrationKindName(MigrationKind kind) {
 
 std::string_view MigrationResultName(MigrationResult result) {
   return kResults[static_cast<size_t>(result)];
+}
+
+std::string_view ConnectStatusName(ConnectStatus status) {
+  return kStatuses[static_cast<size_t>(status)];
+}
+
+std::string_view ProxyHeaderName(ProxyHeaderOutcome outcome) {
+  return kHeaders[static_cast<size_t>(outcome)];
 }
 
 }  // namespace spicegate

@@ -15,6 +15,9 @@ std::string_view GuardRuleName(GuardRule rule);
 std::string_view PolicyDropName(PolicyDrop drop);
 std::string_view MigrationKindName(MigrationKind kind);
 std::string_view MigrationResultName(MigrationResult result);
+// The three digits of HTTP's status: "200".
+std::string_view ConnectStatusName(ConnectStatus status);
+std::string_view ProxyHeaderName(ProxyHeaderOutcome outcome);
 
 }  // namespace spicegate
 

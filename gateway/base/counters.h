@@ -112,10 +112,37 @@ inline constexpr size_t kNumMigrationResults = 3;
 inline constexpr std::array<int64_t, 9> kMigrationBucketsMs = {
     100, 300, 1'000, 3'000, 10'000, 30'000, 100'000, 300'000, 1'000'000};
 
+// How a CONNECT request is answered.
+enum class ConnectStatus : uint8_t {
+  kOk,              // 200
+  kBadRequest,      // 400
+  kForbidden,       // 403: viewers say "not allowed"
+  kLogin,           // 407: viewers ask for user and password
+  kTooLarge,        // 431
+  kLoop,            // 500: another proxy has been here already
+  kNotImplemented,  // 501: another method than CONNECT
+  kUnreachable,     // 502: the server refuses, or has no address
+  kBusy,            // 503: no room for one more
+  kTimeout,         // 504: the server does not answer
+  kVersion,         // 505: neither HTTP/1.0 nor 1.1
+};
+inline constexpr size_t kNumConnectStatuses = 11;
+
+// What came in front of a connection where a PROXY header must.
+enum class ProxyHeaderOutcome : uint8_t {
+  kVersion1,
+  kVersion2,
+  kLocal,    // a health check, or UNKNOWN: no address in it
+  kRefused,  // missing, malformed, too late, or from a stranger
+};
+inline constexpr size_t kNumProxyHeaderOutcomes = 4;
+
 struct WorkerCounters {
   Counter links_accepted;
   Counter links_open;  // client sockets in any state
   std::array<Counter, kNumCloseReasons> links_refused;
+  std::array<Counter, kNumConnectStatuses> connect_answers;
+  std::array<Counter, kNumProxyHeaderOutcomes> proxy_headers;
 
   Counter sessions_opened;
   Counter sessions_open;

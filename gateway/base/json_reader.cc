@@ -2,10 +2,17 @@
 #include "gateway/base/json_reader.h"
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 namespace spicegate {
 namespace {
+
+using PortRange = JsonObjectReader::PortRange;
+
+constexpr char kExpectedPorts[] =
+    "a port from 1 to 65535, or a range such as \"5900-5999\"";
 
 // Longest value shown in an error.
 constexpr size_t kMaxShownLen = 60;
@@ -72,6 +79,33 @@ bool AcceptsText(const JsonObjectReader::Text& text, const JsonValue& value) {
   return fits && !has_nul && (text.valid == nullptr || text.valid(s));
 }
 
+bool ParsePort(std::string_view text, uint16_t* out) {
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, *out);
+  return error == std::errc() && stopped == end;
+}
+
+bool ParsePorts(const JsonValue& value, PortRange* out) {
+  if (value.type() == JsonValue::Type::kInt) {
+    const int64_t port = value.AsInt();
+    out->first = out->second = static_cast<uint16_t>(port);
+    return port >= 1 && port <= 65535;
+  }
+  if (value.type() != JsonValue::Type::kString) {
+    return false;
+  }
+  const std::string_view text = value.AsString();
+  const size_t dash = text.find('-');
+  return dash != std::string_view::npos &&
+         ParsePort(text.substr(0, dash), &out->first) &&
+         ParsePort(text.substr(dash + 1), &out->second) && out->first != 0 &&
+         out->first <= out->second;
+}
+
+std::string ItemOf(const char* key, size_t index) {
+  return std::string(key) + "[" + std::to_string(index) + "]";
+}
+
 }  // namespace
 
 JsonObjectReader::JsonObjectReader(const JsonValue& value, std::string path,
@@ -121,6 +155,36 @@ void JsonObjectReader::Port(const char* key, uint16_t* out) {
   *out = static_cast<uint16_t>(port);
 }
 
+void JsonObjectReader::Ports(const char* key, PortRange* out) {
+  const JsonValue* value = Ask(key);
+  PortRange range;
+  if (value == nullptr) {
+    return;
+  }
+  if (!ParsePorts(*value, &range)) {
+    return FailGot(key, kExpectedPorts, *value, /*secret=*/false);
+  }
+  *out = range;
+}
+
+void JsonObjectReader::PortRanges(const char* key, size_t min_items,
+                                  size_t max_items,
+                                  std::vector<PortRange>* out) {
+  const JsonValue* value = AskArray(key, min_items, max_items, "ports");
+  if (value == nullptr) {
+    return;
+  }
+  out->clear();
+  for (const JsonValue& item : value->Items()) {
+    PortRange range;
+    if (!ParsePorts(item, &range)) {
+      return FailGot(ItemOf(key, out->size()), kExpectedPorts, item,
+                     /*secret=*/false);
+    }
+    out->push_back(range);
+  }
+}
+
 void JsonObjectReader::String(const char* key, const Text& text,
                               std::string* out) {
   const JsonValue* value = Ask(key);
@@ -143,8 +207,8 @@ void JsonObjectReader::Strings(const char* key, size_t min_items,
   out->clear();
   for (const JsonValue& item : value->Items()) {
     if (!AcceptsText(text, item)) {
-      return FailGot(std::string(key) + "[" + std::to_string(out->size()) + "]",
-                     text.expected, item, text.secret);
+      return FailGot(ItemOf(key, out->size()), text.expected, item,
+                     text.secret);
     }
     out->push_back(item.AsString());
   }
@@ -169,9 +233,7 @@ void JsonObjectReader::Objects(
     return;
   }
   for (size_t i = 0; i < value->Items().size() && ok(); ++i) {
-    JsonObjectReader reader(value->Items()[i],
-                            PathOf(key) + "[" + std::to_string(i) + "]",
-                            status_);
+    JsonObjectReader reader(value->Items()[i], PathOf(ItemOf(key, i)), status_);
     read(reader);
     reader.Finish();
   }
@@ -180,28 +242,32 @@ void JsonObjectReader::Objects(
 void JsonObjectReader::Members(
     const char* key, size_t max_items, const Text& name,
     const std::function<void(const std::string&, JsonObjectReader&)>& read) {
-  const JsonValue* value = Ask(key);
-  if (value == nullptr) {
+  const auto* members = AskMembers(key, max_items, name);
+  if (members == nullptr) {
     return;
   }
-  if (value->type() != JsonValue::Type::kObject) {
-    return FailGot(key, "an object", *value, /*secret=*/false);
-  }
-  if (value->Members().size() > max_items) {
-    return Fail(key, "an object of at most " + std::to_string(max_items) +
-                         " members, got " +
-                         std::to_string(value->Members().size()));
-  }
-  for (const JsonValue::Member& member : value->Members()) {
-    const JsonValue key_text = JsonValue::String(member.first);
-    if (!AcceptsText(name, key_text)) {
-      return FailGot(key, std::string("each key ") + name.expected, key_text,
-                     name.secret);
-    }
+  for (const JsonValue::Member& member : *members) {
     JsonObjectReader reader(member.second, PathOf(key) + "." + member.first,
                             status_);
     read(member.first, reader);
     reader.Finish();
+  }
+}
+
+void JsonObjectReader::StringMembers(
+    const char* key, size_t max_items, const Text& name, const Text& value,
+    std::vector<std::pair<std::string, std::string>>* out) {
+  const auto* members = AskMembers(key, max_items, name);
+  if (members == nullptr) {
+    return;
+  }
+  out->clear();
+  for (const JsonValue::Member& member : *members) {
+    if (!AcceptsText(value, member.second)) {
+      return FailGot(std::string(key) + "." + member.first, value.expected,
+                     member.second, value.secret);
+    }
+    out->emplace_back(member.first, member.second.AsString());
   }
 }
 
@@ -270,6 +336,33 @@ const JsonValue* JsonObjectReader::AskArray(const char* key, size_t min_items,
     return nullptr;
   }
   return value;
+}
+
+const std::vector<JsonValue::Member>* JsonObjectReader::AskMembers(
+    const char* key, size_t max_items, const Text& name) {
+  const JsonValue* value = Ask(key);
+  if (value == nullptr) {
+    return nullptr;
+  }
+  if (value->type() != JsonValue::Type::kObject) {
+    FailGot(key, "an object", *value, /*secret=*/false);
+    return nullptr;
+  }
+  const std::vector<JsonValue::Member>& members = value->Members();
+  if (members.size() > max_items) {
+    Fail(key, "an object of at most " + std::to_string(max_items) +
+                  " members, got " + std::to_string(members.size()));
+    return nullptr;
+  }
+  for (const JsonValue::Member& member : members) {
+    const JsonValue key_text = JsonValue::String(member.first);
+    if (!AcceptsText(name, key_text)) {
+      FailGot(key, std::string("each key ") + name.expected, key_text,
+              name.secret);
+      return nullptr;
+    }
+  }
+  return &members;
 }
 
 std::string JsonObjectReader::PathOf(std::string_view key) const {

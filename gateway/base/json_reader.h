@@ -14,6 +14,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,9 @@ class JsonObjectReader {
     bool may_be_empty = false;
   };
 
+  // First and last of a range of TCP ports; both 1 to 65535, in that order.
+  using PortRange = std::pair<uint16_t, uint16_t>;
+
   // `path` is where the object stands in the document, "" for the root.
   // `value`, `status` outlive the reader. If `value` is no object that is the
   // error.
@@ -60,6 +64,11 @@ class JsonObjectReader {
   void Int(const char* key, int64_t min, int64_t max, int64_t* out);
   // A TCP port from 1 to 65535.
   void Port(const char* key, uint16_t* out);
+  // A port as above, or a range of them as a string, "5900-5999".
+  void Ports(const char* key, PortRange* out);
+  // An array of those; replaces what `*out` held.
+  void PortRanges(const char* key, size_t min_items, size_t max_items,
+                  std::vector<PortRange>* out);
   void String(const char* key, const Text& text, std::string* out);
   // An array of such strings; replaces what `*out` held.
   void Strings(const char* key, size_t min_items, size_t max_items,
@@ -79,6 +88,12 @@ class JsonObjectReader {
                const std::function<void(const std::string& name,
                                         JsonObjectReader&)>& read);
 
+  // An object whose members are strings, `name` and `value`, in the order of
+  // the file; replaces what `*out` held.
+  void StringMembers(const char* key, size_t max_items, const Text& name,
+                     const Text& value,
+                     std::vector<std::pair<std::string, std::string>>* out);
+
   // The key must be there.
   void Require(const char* key, const char* expected);
 
@@ -97,6 +112,11 @@ class JsonObjectReader {
   // array of so many `items`.
   const JsonValue* AskArray(const char* key, size_t min_items, size_t max_items,
                             const char* items);
+  // The members of the object `key`, each key such a `name`; or null when it is
+  // absent or, which is the error, something else.
+  const std::vector<JsonValue::Member>* AskMembers(const char* key,
+                                                   size_t max_items,
+                                                   const Text& name);
   std::string PathOf(std::string_view key) const;
   void FailGot(std::string_view key, const std::string& expected,
                const JsonValue& got, bool secret);

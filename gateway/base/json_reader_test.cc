@@ -21,6 +21,9 @@ struct Sample {
   std::vector<int64_t> items;
   std::vector<std::string> words = {"none"};
   std::map<std::string, int64_t> named;
+  JsonObjectReader::PortRange range = {1, 2};
+  std::vector<JsonObjectReader::PortRange> ranges;
+  std::vector<std::pair<std::string, std::string>> texts = {{"a", "b"}};
 };
 
 // Reads a Sample and returns the error, "" for none.
@@ -49,6 +52,9 @@ std::string Read(const std::string& text, Sample* out) {
                  [out](const std::string& name, JsonObjectReader& item) {
                    item.Int("v", 0, 9, &out->named[name]);
                  });
+  reader.Ports("range", &out->range);
+  reader.PortRanges("ranges", 1, 3, &out->ranges);
+  reader.StringMembers("texts", 2, kWord, kWord, &out->texts);
   reader.Finish();
   return std::string(status.message());
 }
@@ -152,10 +158,55 @@ TEST(JsonReader, ChecksMembersOfAnyName) {
             "named.a: expected one of the keys v, got \"w\"");
 }
 
+TEST(JsonReader, ReadsPortsAndRangesOfThem) {
+  Sample sample;
+  EXPECT_EQ(Read(R"({"range": "61000-61999",
+                     "ranges": [3128, "5900-5900", "1-65535"]})",
+                 &sample),
+            "");
+  EXPECT_EQ(sample.range, JsonObjectReader::PortRange(61000, 61999));
+  EXPECT_EQ(sample.ranges, (std::vector<JsonObjectReader::PortRange>{
+                               {3128, 3128}, {5900, 5900}, {1, 65535}}));
+  EXPECT_EQ(Read(R"({"range": 5900})", &sample), "");
+  EXPECT_EQ(sample.range, JsonObjectReader::PortRange(5900, 5900));
+}
+
+TEST(JsonReader, ChecksPortsAndRangesOfThem) {
+  for (const char* bad : {"0", "65536", "-1", "1.5", "\"5900\"", "\"2-1\"",
+                          "\"0-1\"", "\"1-\"", "\"-1\"", "\"1-65536\"",
+                          "\"1-2-3\"", "\"1 - 2\"", "\"+1-2\"", "null"}) {
+    const std::string got = bad == std::string("1.5") ? "a number" : bad;
+    EXPECT_EQ(ErrorOf(std::string("{\"range\": ") + bad + "}"),
+              "range: expected a port from 1 to 65535, or a range such as "
+              "\"5900-5999\", got " +
+                  got);
+  }
+  EXPECT_EQ(ErrorOf(R"({"ranges": [1, "b"]})"),
+            "ranges[1]: expected a port from 1 to 65535, or a range such as "
+            "\"5900-5999\", got \"b\"");
+  EXPECT_EQ(ErrorOf(R"({"ranges": []})"),
+            "ranges: expected an array of 1 to 3 ports, got 0");
+}
+
+TEST(JsonReader, ReadsMembersThatAreStrings) {
+  Sample sample;
+  EXPECT_EQ(Read(R"({"texts": {"b": "1", "a": "2"}})", &sample), "");
+  EXPECT_EQ(sample.texts, (std::vector<std::pair<std::string, std::string>>{
+                              {"b", "1"}, {"a", "2"}}));
+  EXPECT_EQ(Read(R"({"texts": {}})", &sample), "");
+  EXPECT_TRUE(sample.texts.empty());
+  EXPECT_EQ(ErrorOf(R"({"texts": {"a": 1}})"),
+            "texts.a: expected a word, got 1");
+  EXPECT_EQ(ErrorOf(R"({"texts": {"abcdef": "a"}})"),
+            "texts: expected each key a word, got \"abcdef\"");
+  EXPECT_EQ(ErrorOf(R"({"texts": {"a": "", "b": "", "c": ""}})"),
+            "texts: expected an object of at most 2 members, got 3");
+}
+
 TEST(JsonReader, RefusesUnknownKeys) {
   EXPECT_EQ(ErrorOf(R"({"flags": true})"),
             "expected one of the keys flag, number, port, word, secret, "
-            "words, inner, list, named, got \"flags\"");
+            "words, inner, list, named, range, ranges, texts, got \"flags\"");
   EXPECT_EQ(ErrorOf(R"({"list": [{"w": 1}]})"),
             "list[0]: expected one of the keys v, got \"w\"");
 }

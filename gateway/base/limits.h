@@ -34,6 +34,12 @@ struct Limits {
   // How long a half-closed channel may stay silent before both legs end.
   int64_t half_close_ms = 30'000;
 
+  // How long a tunnel may stay without a byte either way. Nobody sees what is
+  // inside it, and a channel that nobody uses has its server's pings only,
+  // which come every 300 s: never below kShortestTunnelIdleMs. 0: for ever, TCP
+  // keepalive alone finds out who has vanished.
+  int64_t tunnel_idle_ms = 900'000;
+
   // A display client that does not send its INIT. spice-server itself waits
   // 30 s; its display link is only made once INIT is here.
   int64_t display_init_ms = 30'000;
@@ -50,6 +56,21 @@ struct Limits {
   // Tickets issued and not yet over.
   int64_t max_tickets = 100'000;
 };
+
+// Bounds of tunnel_idle_ms other than 0: a ping's 300 s and a minute; a day.
+inline constexpr int64_t kShortestTunnelIdleMs = 360'000;
+inline constexpr int64_t kLongestTunnelIdleMs = 86'400'000;
+
+// How long the server's leg of a tunnel outlives its client. Inside TLS the
+// gateway cannot see whether a display is in its critical moment. Behind INIT
+// QEMU is done with it within 50 ms (measured). Without INIT it crashes
+// whenever the leg ends within the 30 s that it waits for it, and never later
+// (measured): a young tunnel that has brought the client no more than a TLS
+// handshake and a link may be such a display, and its leg stays until it is
+// that old. A viewer's other channels end sooner, when its main channel does.
+inline constexpr int64_t kTunnelLingerMs = 2'000;
+inline constexpr int64_t kTunnelBlindLingerMs = 31'000;
+inline constexpr int64_t kTunnelHandshakeBytes = 16 * 1024;
 
 // Bounds of an automatic max_links. Below the lower one a node is of no use
 // and refuses to start; the upper one is 2 000 desktops.
@@ -127,6 +148,10 @@ inline constexpr int64_t kTlsEndMs = 200;
 // One splice towards kernel TLS. More than a record at once can leave the
 // connection waiting for ever on Linux 6.1.
 inline constexpr size_t kTlsSpliceBytes = 16 * 1024;
+
+// Clients beyond max_links that a worker tells so, with CONNECT's 503, instead
+// of resetting them at once: descriptors above the limit.
+inline constexpr int kMaxTurnedAway = 32;
 
 // Completions a driver hands out in one turn.
 inline constexpr unsigned kMaxCompletionsPerTurn = 512;

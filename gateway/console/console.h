@@ -26,23 +26,39 @@ inline constexpr size_t kMaxConsoleNameLen = 128;
 // 60 bytes with the terminating zero in set_ticket.
 inline constexpr size_t kMaxServerTicketLen = 59;
 
+// When a console's QMP socket is connected to.
+enum class QmpMonitor : uint8_t {
+  // For each command, and then left to others: QEMU hears one client at a time.
+  kShared,
+  // All the time, so that its events come at once; nobody else gets in.
+  kOwn,
+};
+
 struct Console {
   std::string name;   // IsConsoleName
   std::string title;  // for window titles, UTF-8; empty: use the name
 
-  // Either a host with at least one port, or a unix socket.
+  // Either a host with at least one port, or a unix socket, or qmp_path alone.
   std::string host;       // DNS name, IPv4 or IPv6 without brackets
   uint16_t port = 0;      // plain SPICE; 0: none
   uint16_t tls_port = 0;  // SPICE in TLS, tried first; 0: none
   std::string unix_path;
 
-  std::string ticket;        // the server's own password. Secret; may be empty
-  std::string ca_pem;        // trust anchors for tls_port; set when that is
+  std::string ticket;  // the server's own password. Secret; may be empty
+  // Trust anchors for tls_port; set when that is. With qmp_path: empty unless
+  // the TLS port that the server names there is to be used.
+  std::string ca_pem;
   std::string host_subject;  // replaces the host name check when not empty
 
   // The password of the server that a migration leads to, where it is another
   // one. Secret.
   std::optional<std::string> destination_ticket = std::nullopt;
+
+  // QMP socket of the console's QEMU, which says there where its server is and
+  // takes a password of ours; host, ports, unix_path, ticket and
+  // destination_ticket are empty then. Empty: no QMP.
+  std::string qmp_path = "";
+  QmpMonitor qmp_monitor = QmpMonitor::kShared;
 
   std::string policy_name = "";  // of the configuration; empty: none
   Policy policy = {};            // what that name stands for

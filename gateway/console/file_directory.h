@@ -7,10 +7,15 @@
 //     "ticket": "...", "ca": "PEM" | "ca_file": "FILE",
 //     "host_subject": "O=Test,CN=vm.example.test",
 //     "destination_ticket": "...", "policy": "NAME",
-//     "guard": "enforce" | "count" | "off"}]}
+//     "guard": "enforce" | "count" | "off",
+//     "qmp": "/run/vm1.qmp", "qmp_monitor": "shared" | "own"}],
+//    "qmp": [{"sockets": "/run/qemu-server/*.qmp", "name": "vm-*", ...}]}
 //
-// `unix` excludes host and ports; `tls_port` needs `ca` or `ca_file`. Unknown
-// keys are errors. Relative `ca_file` names start at the file's directory.
+// `unix` excludes host and ports, `qmp` these all and the tickets; `tls_port`
+// needs `ca` or `ca_file`. What stands in "qmp" at the top makes a console of
+// each socket; '*' in its name and title is what it stands for in the socket's.
+// Unknown keys are errors. Relative `ca_file` names start at the file's
+// directory.
 //
 // Control thread only: everything here reads files.
 #ifndef SPICEGATE_GATEWAY_CONSOLE_FILE_DIRECTORY_H_
@@ -25,16 +30,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/console/console.h"
+#include "gateway/console/console_patterns.h"
 #include "gateway/console/policy.h"
+#include "gateway/console/socket_pattern.h"
 #include "gateway/console/watched_files.h"
 
 namespace spicegate {
 
 // A file of 100 000 consoles, a quarter of them with an inlined CA, is 60 MB.
 inline constexpr size_t kMaxConsolesFileBytes = 64 * 1024 * 1024;
-
-// Desktops of one file.
-inline constexpr size_t kMaxConsoles = 100'000;
 
 // One PEM bundle. The bundle of all public CAs is 220 kB.
 inline constexpr size_t kMaxCaBytes = 1024 * 1024;
@@ -58,10 +62,11 @@ struct ConsoleDefaults {
 // Parses a whole consoles file. `file_name` stands in front of every error:
 // "FILE: consoles[3].tls_port: expected a port from 1 to 65535, got 70000".
 // `pem_check` may be null. Tickets never appear in an error.
-absl::StatusOr<std::shared_ptr<const ConsoleTable>> ParseConsoles(
-    const std::string& text, const std::string& file_name,
-    const ConsoleDefaults& defaults, const FileFetch& fetch,
-    const PemCheck& pem_check);
+absl::StatusOr<ConsolesFile> ParseConsoles(const std::string& text,
+                                           const std::string& file_name,
+                                           const ConsoleDefaults& defaults,
+                                           const FileFetch& fetch,
+                                           const PemCheck& pem_check);
 
 class FileDirectory {
  public:
@@ -73,7 +78,7 @@ class FileDirectory {
 
   // Nothing is read yet: table() is empty. `pem_check` may be null.
   FileDirectory(std::string path, const ConsoleDefaults& defaults,
-                PemCheck pem_check);
+                PemCheck pem_check, SocketList list_sockets = ListSockets);
 
   // The first reading. An absent file gives an empty table and is looked for
   // again by ReloadIfChanged. After an error the table is empty, and the file
@@ -85,7 +90,8 @@ class FileDirectory {
   // file is refused whole, and once: later calls say kUnchanged until it
   // changes again. A file that vanishes counts as bad, because many editors
   // replace a file by deleting it first; a file with no consoles empties the
-  // table.
+  // table. Also looks for sockets that have come or gone, by the patterns of
+  // the last good file.
   Reload ReloadIfChanged();
 
   // Never null.
@@ -100,11 +106,16 @@ class FileDirectory {
   const std::string& path() const { return path_; }
 
  private:
-  absl::StatusOr<std::shared_ptr<const ConsoleTable>> Read();
+  absl::StatusOr<ConsolesFile> Read();
+  Reload ReloadFile();
+  void MakeTable(PatternSockets sockets);
 
   const std::string path_;
   const ConsoleDefaults defaults_;
   const PemCheck pem_check_;
+  const SocketList list_sockets_;
+  ConsolesFile file_;       // the last good one; no consoles without patterns
+  PatternSockets sockets_;  // that table_ was made of
   std::shared_ptr<const ConsoleTable> table_;
   absl::Status error_;
   bool present_ = false;

@@ -164,6 +164,60 @@ TEST_F(FileDirectoryTest, WatchesTheCaFilesToo) {
   EXPECT_EQ(directory_.table()->Find("a")->ca_pem, two);
 }
 
+// Sockets as the test says they are.
+class PatternsTest : public FileDirectoryTest {
+ protected:
+  PatternsTest()
+      : patterns_(
+            path_, {}, nullptr, [this](const std::string& pattern, size_t) {
+              return pattern == "/q/*" ? sockets_ : std::vector<SocketMatch>();
+            }) {
+    Write(path_, R"({"consoles": [{"name": "a", "unix": "/s"}],
+                     "qmp": [{"sockets": "/q/*", "name": "vm-*"}]})");
+  }
+
+  std::vector<SocketMatch> sockets_ = {{"/q/1", "1"}};
+  FileDirectory patterns_;
+};
+
+TEST_F(PatternsTest, SocketsComeAndGo) {
+  ASSERT_TRUE(patterns_.Load().ok());
+  EXPECT_EQ(patterns_.table()->size(), 2U);
+  EXPECT_EQ(patterns_.table()->Find("vm-1")->qmp_path, "/q/1");
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kUnchanged);
+  sockets_ = {{"/q/1", "1"}, {"/q/2", "2"}};
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(patterns_.table()->size(), 3U);
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kUnchanged);
+  sockets_ = {{"/q/2", "2"}};
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(patterns_.table()->Find("vm-1"), nullptr);
+  EXPECT_NE(patterns_.table()->Find("vm-2"), nullptr);
+  EXPECT_NE(patterns_.table()->Find("a"), nullptr);
+}
+
+TEST_F(PatternsTest, ABadFileLeavesThePatternsOfTheOldOne) {
+  ASSERT_TRUE(patterns_.Load().ok());
+  Write(path_, R"({"consoles": [], "qmp": [{"sockets": "/q/"}]})");
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kRefused);
+  EXPECT_EQ(patterns_.table()->size(), 2U);
+  sockets_ = {};
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(patterns_.table()->size(), 1U);
+  EXPECT_FALSE(patterns_.error().ok());
+}
+
+TEST_F(PatternsTest, AFileWithoutPatternsHasNoSockets) {
+  ASSERT_TRUE(patterns_.Load().ok());
+  WriteNames({"b"});
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kChanged);
+  EXPECT_EQ(patterns_.table()->size(), 1U);
+  EXPECT_NE(patterns_.table()->Find("b"), nullptr);
+  sockets_ = {};
+  EXPECT_EQ(patterns_.ReloadIfChanged(), Reload::kUnchanged);
+  EXPECT_EQ(patterns_.table()->size(), 1U);
+}
+
 TEST_F(FileDirectoryTest, NoFileOfAnotherKindIsRead) {
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   EXPECT_THAT(std::string(directory_.Load().message()),

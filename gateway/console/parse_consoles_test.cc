@@ -34,8 +34,12 @@ const PolicySet& Policies() {
 absl::StatusOr<Table> Parse(const std::string& text,
                             const PemCheck& pem_check = nullptr,
                             GuardMode guard = GuardMode::kEnforce) {
-  return ParseConsoles(text, "/etc/sg/c.json", {&Policies(), guard}, Fetch,
-                       pem_check);
+  const absl::StatusOr<ConsolesFile> file = ParseConsoles(
+      text, "/etc/sg/c.json", {&Policies(), guard}, Fetch, pem_check);
+  if (!file.ok()) {
+    return file.status();
+  }
+  return std::make_shared<const ConsoleTable>(file->consoles);
 }
 
 // The error about one console, without what stands before it.
@@ -159,7 +163,7 @@ TEST(ParseConsoles, NamesWhatIsWrongWithAConsole) {
   EXPECT_THAT(ErrorOf(R"({"name": "a", "title": "x\ny"})"),
               HasSubstr(".title: expected a title"));
   EXPECT_EQ(ErrorOf(R"({"name": "a"})"),
-            ".host: expected a host, or unix in its place, got nothing");
+            ".host: expected a host, or unix or qmp in its place, got nothing");
   EXPECT_EQ(ErrorOf(R"({"name": "a", "host": "h"})"),
             ": expected port or tls_port beside host, got neither");
   EXPECT_EQ(ErrorOf(R"({"name": "a", "host": "h", "port": 70000})"),

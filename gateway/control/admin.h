@@ -45,6 +45,10 @@ inline constexpr int64_t kAdminHandshakeMs = 5'000;
 // answer to its last.
 inline constexpr int64_t kAdminRequestMs = 10'000;
 
+// From a request's last byte to the first of its answer, which a service may
+// have to ask others for; then it is 503. Above what any of those may take.
+inline constexpr int64_t kAdminAnswerMs = 5'000;
+
 // Kept open between requests. Above Prometheus' usual scrape interval of 60 s.
 inline constexpr int64_t kAdminIdleMs = 75'000;
 
@@ -75,7 +79,8 @@ class AdminServer {
   void HandlePollFds(std::span<const pollfd> fds, int64_t now_ms);
 
   // Monotonic time at which HandlePollFds has something to do even if no
-  // descriptor is ready; INT64_MAX when there is nothing.
+  // descriptor is ready; INT64_MAX when there is nothing. A service's answer
+  // makes it 0, so ask again before each poll(2).
   int64_t NextDeadlineMs() const;
 
   // Whom to let in has changed: lets no connection of before ask again. Those

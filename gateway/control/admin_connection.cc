@@ -35,17 +35,23 @@ short AdminConnection::PollEvents() const {
   if (state_ == State::kHandshaking) {
     return stream_->HandshakeEvents();
   }
+  if (state_ == State::kWaiting) {
+    return 0;
+  }
   return state_ == State::kWriting ? POLLOUT : POLLIN;
 }
 
 void AdminConnection::Handle(short revents, int64_t now_ms) {
-  if (revents != 0) {
+  if (revents != 0 || answer_known()) {
     switch (state_) {
       case State::kHandshaking:
         Handshake(now_ms);
         break;
       case State::kReading:
         Read(now_ms);
+        break;
+      case State::kWaiting:
+        Wait(revents, now_ms);
         break;
       case State::kWriting:
         Write(now_ms);
@@ -99,11 +105,40 @@ void AdminConnection::Advance(int64_t now_ms) {
       Answer(HttpError(parser_.error_status(), parser_.error_text()),
              /*keep_alive=*/false, /*head_only=*/false, now_ms);
     } else if (parser_.state() == HttpRequestParser::State::kDone) {
-      const HttpRequest& request = parser_.request();
-      Answer(RouteAdminRequest(request, transport_, services_),
-             request.keep_alive && !retired_, request.method == "HEAD", now_ms);
+      Ask(now_ms);
     }
   }
+}
+
+void AdminConnection::Ask(int64_t now_ms) {
+  pending_ = std::make_shared<Pending>();
+  state_ = State::kWaiting;
+  deadline_ms_ = now_ms + kAdminAnswerMs;
+  const auto respond = [weak = std::weak_ptr(pending_)](HttpResponse response) {
+    // Nothing is written here: this may be in the midst of anything.
+    const std::shared_ptr<Pending> pending = weak.lock();
+    if (pending != nullptr && !pending->response.has_value()) {
+      pending->response = std::move(response);
+    }
+  };
+  RouteAdminRequest(parser_.request(), transport_, services_, respond);
+  Wait(/*revents=*/0, now_ms);
+}
+
+void AdminConnection::Wait(short revents, int64_t now_ms) {
+  if (answer_known()) {
+    const HttpResponse response = *std::move(pending_->response);
+    AnswerRequest(response, now_ms);
+  } else if (revents != 0) {
+    Finish();
+  }
+}
+
+void AdminConnection::AnswerRequest(const HttpResponse& response,
+                                    int64_t now_ms) {
+  const HttpRequest& request = parser_.request();
+  Answer(response, request.keep_alive && !retired_, request.method == "HEAD",
+         now_ms);
 }
 
 void AdminConnection::Answer(const HttpResponse& response, bool keep_alive,
@@ -112,6 +147,7 @@ void AdminConnection::Answer(const HttpResponse& response, bool keep_alive,
   answered_ = true;
   output_ = EncodeHttpResponse(response, keep_alive, head_only);
   written_ = 0;
+  pending_.reset();
   parser_.Reset();
   state_ = State::kWriting;
   deadline_ms_ = now_ms + kAdminRequestMs;
@@ -174,6 +210,11 @@ void AdminConnection::Retire(int64_t now_ms) {
 }
 
 void AdminConnection::Expire(int64_t now_ms) {
+  if (state_ == State::kWaiting) {
+    AnswerRequest(HttpError(503, "no answer in time"), now_ms);
+    Advance(now_ms);
+    return;
+  }
   if (state_ == State::kReading && !parser_.idle()) {
     Answer(HttpError(408, "the request did not come in time"),
            /*keep_alive=*/false, /*head_only=*/false, now_ms);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gateway/base/unique_fd.h"
@@ -27,15 +28,19 @@ class AdminConnection {
 
   int fd() const { return fd_.get(); }
 
-  // What to ask poll(2) for. At any time only one of both: a client that does
-  // not read its answer is not read from either.
+  // What to ask poll(2) for. At any time at most one of both: a client that
+  // does not read its answer is not read from either. None while an answer is
+  // waited for, when poll(2) tells hang-ups alone: a client may end its
+  // direction behind its request.
   short PollEvents() const;
 
-  // After poll: `revents` as it came, 0 for none. Moves what can be moved.
+  // After poll: `revents` as it came, 0 for none. Moves what can be moved, an
+  // answer that has become known since included.
   void Handle(short revents, int64_t now_ms);
 
-  // Monotonic time at which the connection is given up.
-  int64_t deadline_ms() const { return deadline_ms_; }
+  // Monotonic time at which the connection is given up, or a late answer is
+  // the client's; 0 when that is known, so that poll(2) does not wait.
+  int64_t deadline_ms() const { return answer_known() ? 0 : deadline_ms_; }
 
   // Nothing more to do: destroy it.
   bool finished() const { return state_ == State::kFinished; }
@@ -55,15 +60,31 @@ class AdminConnection {
   enum class State : uint8_t {
     kHandshaking,
     kReading,
+    kWaiting,  // for a service that makes the answer
     kWriting,
     kLingering,  // shut down; waits for the client to close
     kFinished,
   };
 
+  // An answer to come. The connection owns it and services know it weakly:
+  // once it is of no use any more, their word goes nowhere.
+  struct Pending {
+    std::optional<HttpResponse> response;
+  };
+
+  bool answer_known() const {
+    return pending_ != nullptr && pending_->response.has_value();
+  }
   void Handshake(int64_t now_ms);
   void Read(int64_t now_ms);
   // Answers what is in input_ until an answer gets stuck or more is needed.
   void Advance(int64_t now_ms);
+  // Gives the request to the services.
+  void Ask(int64_t now_ms);
+  // A hang-up, or the answer.
+  void Wait(short revents, int64_t now_ms);
+  // The answer to the request that has been read.
+  void AnswerRequest(const HttpResponse& response, int64_t now_ms);
   void Answer(const HttpResponse& response, bool keep_alive, bool head_only,
               int64_t now_ms);
   void Write(int64_t now_ms);
@@ -82,6 +103,7 @@ class AdminConnection {
   State state_ = State::kHandshaking;
   bool welcome_ = false;  // the handshake is over
   HttpRequestParser parser_;
+  std::shared_ptr<Pending> pending_;  // from Ask to the answer; else null
   std::string input_;   // read and not yet parsed: the next request's begin
   std::string output_;  // the answer
   size_t written_ = 0;  // of output_

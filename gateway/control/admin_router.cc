@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/admin_router.h"
 
+#include <algorithm>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,9 +16,15 @@ namespace spicegate {
 namespace {
 
 constexpr std::string_view kConsolesPath = "/v1/consoles";
-constexpr std::string_view kTicketSuffix = "/ticket";
-constexpr std::string_view kVvSuffix = ".vv";
-constexpr std::string_view kPolicyParameter = "policy=";
+
+// What can be done with one console.
+struct Action {
+  std::string_view suffix;  // behind the console's name
+  const char* method;
+  std::string_view parameters;  // of the query, separated by spaces
+  void (*run)(const TicketRequest& request, AdminServices* services,
+              const AdminRespond& respond);
+};
 
 HttpResponse Ok(std::string content_type, std::string body) {
   HttpResponse response;
@@ -35,6 +44,11 @@ HttpResponse StatusError(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
       return HttpError(404, text);
+    case absl::StatusCode::kFailedPrecondition:
+      return HttpError(409, text);
+    case absl::StatusCode::kUnimplemented:
+      return HttpError(501, text);
+    case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kUnavailable:
       return HttpError(503, text);
@@ -70,53 +84,130 @@ bool FromWebPage(const HttpRequest& request) {
   return cross || request.Header("origin") != nullptr;
 }
 
-// Reads "policy=NAME", or nothing. False for all else: who asked for something
-// that is not understood must not get a ticket that allows more. NAME stays as
-// it came; no policy's name needs percent signs.
-bool ParsePolicyQuery(std::string_view query, std::string* policy) {
-  if (query.empty()) {
-    return true;
-  }
-  if (!query.starts_with(kPolicyParameter)) {
-    return false;
-  }
-  query.remove_prefix(kPolicyParameter.size());
-  *policy = query;
-  return !query.empty() && query.find('&') == std::string_view::npos;
-}
-
-HttpResponse IssueTicket(const std::string& name, const std::string& policy,
-                         AdminServices* services) {
-  const absl::StatusOr<IssuedTicket> ticket =
-      services->IssueTicket(name, policy);
-  if (!ticket.ok()) {
-    return StatusError(ticket.status());
-  }
+HttpResponse TicketResponse(const TicketRequest& request,
+                            const IssuedTicket& ticket) {
   std::string body = "{\"ticket\":";
-  AppendJsonString(ticket->ticket, &body);
+  AppendJsonString(ticket.ticket, &body);
   body += ",\"console\":";
-  AppendJsonString(name, &body);
-  if (!policy.empty()) {
+  AppendJsonString(request.console, &body);
+  if (!request.policy.empty()) {
     body += ",\"policy\":";
-    AppendJsonString(policy, &body);
+    AppendJsonString(request.policy, &body);
   }
-  body += ",\"expires_s\":" + std::to_string(ticket->expires_s) + "}\n";
+  body += ",\"expires_s\":" + std::to_string(ticket.expires_s) + "}\n";
   return Json(201, std::move(body));
 }
 
-HttpResponse GetVv(const Console& console, const std::string& policy,
-                   AdminServices* services) {
-  const absl::StatusOr<IssuedTicket> ticket =
-      services->IssueTicket(console.name, policy);
-  if (!ticket.ok()) {
-    return StatusError(ticket.status());
-  }
-  HttpResponse response =
-      Ok("application/x-virt-viewer", services->VvFile(console, *ticket));
+HttpResponse VvResponse(const TicketRequest& request, std::string file) {
+  HttpResponse response = Ok("application/x-virt-viewer", std::move(file));
   response.headers.push_back(
       {"Content-Disposition",
-       "attachment; filename=\"" + console.name + ".vv\""});
+       "attachment; filename=\"" + request.console + ".vv\""});
   return response;
+}
+
+HttpResponse DisconnectResponse(const std::string& console,
+                                int64_t num_sessions) {
+  std::string body = "{\"console\":";
+  AppendJsonString(console, &body);
+  body += ",\"sessions\":" + std::to_string(num_sessions) + "}\n";
+  return Json(200, std::move(body));
+}
+
+void RunTicket(const TicketRequest& request, AdminServices* services,
+               const AdminRespond& respond) {
+  services->IssueTicket(
+      request, [request, respond](const absl::StatusOr<IssuedTicket>& ticket) {
+        respond(ticket.ok() ? TicketResponse(request, *ticket)
+                            : StatusError(ticket.status()));
+      });
+}
+
+void RunVv(const TicketRequest& request, AdminServices* services,
+           const AdminRespond& respond) {
+  services->IssueTicket(
+      request,
+      [request, services, respond](const absl::StatusOr<IssuedTicket>& ticket) {
+        respond(ticket.ok()
+                    ? VvResponse(request, services->VvFile(request, *ticket))
+                    : StatusError(ticket.status()));
+      });
+}
+
+void RunDisconnect(const TicketRequest& request, AdminServices* services,
+                   const AdminRespond& respond) {
+  const std::string console = request.console;
+  services->Disconnect(
+      console, [console, respond](const absl::StatusOr<int64_t>& num_sessions) {
+        respond(num_sessions.ok() ? DisconnectResponse(console, *num_sessions)
+                                  : StatusError(num_sessions.status()));
+      });
+}
+
+constexpr Action kActions[] = {
+    {"/ticket", "POST", "policy continues", RunTicket},
+    {".vv", "GET", "policy via continues", RunVv},
+    {"/disconnect", "POST", "", RunDisconnect},
+};
+
+bool HasWord(std::string_view words, std::string_view word) {
+  for (size_t at = 0; at < words.size();) {
+    const size_t end = std::min(words.find(' ', at), words.size());
+    if (words.substr(at, end - at) == word) {
+      return true;
+    }
+    at = end + 1;
+  }
+  return false;
+}
+
+// Where the value of a parameter goes; null for one that `action` has not.
+std::string* FieldOf(const Action& action, std::string_view name,
+                     TicketRequest* request) {
+  if (!HasWord(action.parameters, name)) {
+    return nullptr;
+  }
+  return name == "policy" ? &request->policy
+         : name == "via"  ? &request->via
+                          : &request->continues;
+}
+
+// Takes "NAME=VALUE" into `request`. Values stay as they came; none that is any
+// good needs percent signs.
+bool ParseParameter(std::string_view parameter, const Action& action,
+                    TicketRequest* request) {
+  const size_t equals = parameter.find('=');
+  if (equals == std::string_view::npos || equals + 1 == parameter.size()) {
+    return false;
+  }
+  std::string* field = FieldOf(action, parameter.substr(0, equals), request);
+  if (field == nullptr || !field->empty()) {
+    return false;
+  }
+  *field = parameter.substr(equals + 1);
+  return field != &request->via || *field == "connect" || *field == "tunnel";
+}
+
+// False for all that is not understood: who asked for more than we know must
+// not get a ticket that allows more.
+bool ParseQuery(std::string_view query, const Action& action,
+                TicketRequest* request) {
+  while (!query.empty()) {
+    const size_t end = query.find('&');
+    if (end == query.size() - 1 ||
+        !ParseParameter(query.substr(0, end), action, request)) {
+      return false;
+    }
+    query.remove_prefix(end == std::string_view::npos ? query.size() : end + 1);
+  }
+  return true;
+}
+
+HttpResponse QueryError(const Action& action) {
+  return HttpError(400, action.parameters.empty()
+                            ? "expected no query"
+                            : "expected no query but, each once, of: " +
+                                  std::string(action.parameters));
 }
 
 HttpResponse ListConsoles(const ConsoleTable& table) {
@@ -134,33 +225,56 @@ HttpResponse ListConsoles(const ConsoleTable& table) {
   return Json(200, body + "]}\n");
 }
 
-// `rest` is what follows "/v1/consoles/".
-HttpResponse RouteConsole(const HttpRequest& request, std::string_view rest,
-                          AdminServices* services) {
-  const bool wants_ticket = rest.ends_with(kTicketSuffix);
-  if (!wants_ticket && !rest.ends_with(kVvSuffix)) {
-    return HttpError(404, "no such resource");
-  }
-  // Before the name is looked up, so that a wrong method is always a 405.
-  const char* const method = wants_ticket ? "POST" : "GET";
-  if (request.method != method) {
-    return MethodNotAllowed(method);
-  }
-  rest.remove_suffix(wants_ticket ? kTicketSuffix.size() : kVvSuffix.size());
-  const std::shared_ptr<const ConsoleTable> table = services->Consoles();
-  const Console* console = IsConsoleName(rest) ? table->Find(rest) : nullptr;
-  if (console == nullptr) {
-    return HttpError(404, "no such console");
-  }
-  std::string policy;
-  if (!ParsePolicyQuery(request.query, &policy)) {
-    return HttpError(400, "expected no query but policy=NAME");
-  }
-  if (!policy.empty() && !services->HasPolicy(policy)) {
+const Action* FindAction(std::string_view rest) {
+  const auto* const found = std::find_if(
+      std::begin(kActions), std::end(kActions),
+      [rest](const Action& action) { return rest.ends_with(action.suffix); });
+  return found == std::end(kActions) ? nullptr : found;
+}
+
+// Looks up what the parameters name. 200: all is there.
+HttpResponse CheckNames(const TicketRequest& request, const ConsoleTable& table,
+                        AdminServices* services) {
+  if (!request.policy.empty() && !services->HasPolicy(request.policy)) {
     return HttpError(404, "no such policy");
   }
-  return wants_ticket ? IssueTicket(console->name, policy, services)
-                      : GetVv(*console, policy, services);
+  if (request.continues.empty()) {
+    return Ok("", "");
+  }
+  if (request.continues == request.console) {
+    return HttpError(409, "a console does not continue itself");
+  }
+  return table.Find(request.continues) != nullptr
+             ? Ok("", "")
+             : HttpError(404, "no such console to continue");
+}
+
+// `rest` is what follows "/v1/consoles/".
+void RouteConsole(const HttpRequest& request, std::string_view rest,
+                  AdminServices* services, const AdminRespond& respond) {
+  const Action* const action = FindAction(rest);
+  if (action == nullptr) {
+    return respond(HttpError(404, "no such resource"));
+  }
+  // Before the name is looked up, so that a wrong method is always a 405.
+  if (request.method != action->method) {
+    return respond(MethodNotAllowed(action->method));
+  }
+  rest.remove_suffix(action->suffix.size());
+  const std::shared_ptr<const ConsoleTable> table = services->Consoles();
+  if (!IsConsoleName(rest) || table->Find(rest) == nullptr) {
+    return respond(HttpError(404, "no such console"));
+  }
+  TicketRequest wish;
+  wish.console = rest;
+  if (!ParseQuery(request.query, *action, &wish)) {
+    return respond(QueryError(*action));
+  }
+  HttpResponse checked = CheckNames(wish, *table, services);
+  if (checked.status != 200) {
+    return respond(std::move(checked));
+  }
+  action->run(wish, services, respond);
 }
 
 HttpResponse Readiness(AdminServices* services) {
@@ -195,25 +309,25 @@ HttpResponse RoutePure(const HttpRequest& request, AdminServices* services) {
 
 }  // namespace
 
-HttpResponse RouteAdminRequest(const HttpRequest& request,
-                               AdminTransport transport,
-                               AdminServices* services) {
+void RouteAdminRequest(const HttpRequest& request, AdminTransport transport,
+                       AdminServices* services, const AdminRespond& respond) {
   if (transport != AdminTransport::kUnix && FromWebPage(request)) {
-    return HttpError(403, "requests of web pages are refused");
+    return respond(HttpError(403, "requests of web pages are refused"));
   }
   // HTTP/1.0 may come without; no browser speaks it.
   const std::string* host = request.Header("host");
   if (transport == AdminTransport::kLoopback && host != nullptr &&
       !IsOwnHost(*host)) {
-    return HttpError(403, "the Host header names another host");
+    return respond(HttpError(403, "the Host header names another host"));
   }
   const std::string_view path = request.path;
   if (path.size() > kConsolesPath.size() + 1 &&
       path.starts_with(kConsolesPath) && path[kConsolesPath.size()] == '/') {
-    return RouteConsole(request, path.substr(kConsolesPath.size() + 1),
-                        services);
+    RouteConsole(request, path.substr(kConsolesPath.size() + 1), services,
+                 respond);
+    return;
   }
-  return RoutePure(request, services);
+  respond(RoutePure(request, services));
 }
 
 }  // namespace spicegate

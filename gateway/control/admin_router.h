@@ -5,14 +5,18 @@
 //   POST /v1/consoles/NAME/ticket  201 {"ticket":...,"console":...,
 //                                       "policy":..., if asked; "expires_s":..}
 //   GET  /v1/consoles/NAME.vv      200 a connection file with a new ticket
-//                                  Both: ?policy=NAME, and no other parameter
+//   POST /v1/consoles/NAME/disconnect  200 {"console":...,"sessions":...}
 //   GET  /v1/consoles              200 {"consoles":[{"name":...,"title":...}]}
 //   GET  /metrics                  200 Prometheus' text format
 //   GET  /livez, /readyz           200 or 503
 //
-// Errors are {"error": TEXT}. HEAD works where GET has no effect.
+// Tickets and files: ?policy=NAME and continues=NAME, files also via=connect
+// or via=tunnel, in any order, each once; nothing else. Errors are
+// {"error": TEXT}. HEAD works where GET has no effect.
 #ifndef SPICEGATE_GATEWAY_CONTROL_ADMIN_ROUTER_H_
 #define SPICEGATE_GATEWAY_CONTROL_ADMIN_ROUTER_H_
+
+#include <functional>
 
 #include "gateway/control/admin_services.h"
 #include "gateway/control/http.h"
@@ -24,15 +28,20 @@ namespace spicegate {
 // loopback, the client has shown a certificate.
 enum class AdminTransport : uint8_t { kLoopback, kUnix, kNetwork };
 
-// Answers one request. A request that a web page could have caused is refused
+using AdminRespond = std::function<void(HttpResponse)>;
+
+// Answers one request, by `respond`: inside the call where no service has to be
+// waited for, else when the service is done, and once for each time that it
+// says so. `services` lives until then.
+//
+// A request that a web page could have caused is refused
 // with 403, on every address: one with an Origin and one with a Sec-Fetch-Site
 // other than "none" and "same-origin". On loopback so is one whose Host is a
 // name other than localhost (a page of a name that resolves to us: DNS
 // rebinding). Elsewhere Host is any name of ours, and rebinding fails at TLS:
 // our certificate does not have the page's name.
-HttpResponse RouteAdminRequest(const HttpRequest& request,
-                               AdminTransport transport,
-                               AdminServices* services);
+void RouteAdminRequest(const HttpRequest& request, AdminTransport transport,
+                       AdminServices* services, const AdminRespond& respond);
 
 }  // namespace spicegate
 

@@ -14,6 +14,7 @@ using ::testing::Not;
 
 class AdminRouterTest : public ::testing::Test {
  protected:
+  // The answer; of status 0 when there is none yet.
   HttpResponse Route(const std::string& method, const std::string& path,
                      std::vector<HttpHeader> headers = {},
                      AdminTransport transport = AdminTransport::kLoopback) {
@@ -26,7 +27,14 @@ class AdminRouterTest : public ::testing::Test {
     if (request.Header("host") == nullptr) {
       request.headers.push_back({"host", "localhost:9480"});
     }
-    return RouteAdminRequest(request, transport, &services_);
+    const size_t before = answers_.size();
+    RouteAdminRequest(request, transport, &services_,
+                      [this](HttpResponse response) {
+                        answers_.push_back(std::move(response));
+                      });
+    HttpResponse none;
+    none.status = 0;
+    return answers_.size() == before ? none : answers_.back();
   }
 
   static std::string HeaderOf(const HttpResponse& response,
@@ -40,6 +48,7 @@ class AdminRouterTest : public ::testing::Test {
   }
 
   FakeServices services_;
+  std::vector<HttpResponse> answers_;
 };
 
 TEST_F(AdminRouterTest, IssuesTickets) {
@@ -82,15 +91,39 @@ TEST_F(AdminRouterTest, AnUnknownPolicyIs404) {
     EXPECT_EQ(Route("POST", path).body, "{\"error\":\"no such policy\"}\n");
   }
   EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv?policy=x").status, 404);
+  EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv?via=connect&policy=x").status,
+            404);
   EXPECT_TRUE(services_.issued.empty());
 }
 
 // A ticket that allows more than was meant would be worse than none.
 TEST_F(AdminRouterTest, AQueryThatIsNotUnderstoodIs400) {
-  for (const char* query :
-       {"?policy=", "?policy", "?Policy=kiosk", "?police=kiosk", "?a=b",
-        "?policy=kiosk&", "?policy=kiosk&a=b", "?a=b&policy=kiosk",
-        "?policy=kiosk&policy=kiosk", "?&", "??policy=kiosk"}) {
+  for (const char* query : {"?policy=",
+                            "?policy",
+                            "?Policy=kiosk",
+                            "?police=kiosk",
+                            "?a=b",
+                            "?policy=kiosk&",
+                            "?&policy=kiosk",
+                            "?policy=kiosk&&continues=a.vv",
+                            "?policy=kiosk&a=b",
+                            "?a=b&policy=kiosk",
+                            "?policy=kiosk&policy=kiosk",
+                            "?policy=kiosk&continues=a.vv&policy=kiosk",
+                            "?&",
+                            "??policy=kiosk",
+                            "?policy continues=a.vv",
+                            "?=kiosk",
+                            "?=",
+                            "?continues=",
+                            "?continues",
+                            "?continues=a.vv&continues=a.vv",
+                            "?via=",
+                            "?via=Connect",
+                            "?via=tunnels",
+                            "?via=connect;policy=kiosk",
+                            "?via=connect&via=tunnel",
+                            "?via=connect&"}) {
     const std::string suffix = query;
     EXPECT_EQ(Route("POST", "/v1/consoles/vm1/ticket" + suffix).status, 400)
         << query;
@@ -98,6 +131,90 @@ TEST_F(AdminRouterTest, AQueryThatIsNotUnderstoodIs400) {
         << query;
   }
   EXPECT_TRUE(services_.issued.empty());
+}
+
+TEST_F(AdminRouterTest, ParametersComeInAnyOrder) {
+  const auto issued = [this](const char* method, const std::string& path) {
+    EXPECT_NE(Route(method, path).status, 400) << path;
+    return services_.issued.empty() ? "" : services_.issued.back();
+  };
+  EXPECT_EQ(issued("POST", "/v1/consoles/vm1/ticket?continues=a.vv"),
+            "vm1<a.vv");
+  EXPECT_EQ(
+      issued("POST", "/v1/consoles/vm1/ticket?continues=a.vv&policy=kiosk"),
+      "vm1+kiosk<a.vv");
+  EXPECT_EQ(issued("GET", "/v1/consoles/vm1.vv?via=connect"), "vm1@connect");
+  EXPECT_THAT(answers_.back().body, HasSubstr("\nvia=connect\n"));
+  EXPECT_EQ(issued("GET", "/v1/consoles/vm1.vv?policy=kiosk&via=tunnel"),
+            "vm1+kiosk@tunnel");
+  EXPECT_EQ(
+      issued("GET",
+             "/v1/consoles/vm1.vv?via=tunnel&continues=a.vv&policy=kiosk"),
+      "vm1+kiosk<a.vv@tunnel");
+}
+
+TEST_F(AdminRouterTest, EachActionHasItsOwnParameters) {
+  EXPECT_EQ(Route("POST", "/v1/consoles/vm1/ticket?via=connect").status, 400);
+  EXPECT_EQ(answers_.back().body,
+            "{\"error\":\"expected no query but, each once, of: policy "
+            "continues\"}\n");
+  for (const char* query :
+       {"?policy=kiosk", "?via=connect", "?continues=a.vv", "?a=b", "?&"}) {
+    const std::string suffix = query;
+    EXPECT_EQ(Route("POST", "/v1/consoles/vm1/disconnect" + suffix).status, 400)
+        << query;
+  }
+  EXPECT_EQ(answers_.back().body, "{\"error\":\"expected no query\"}\n");
+  EXPECT_TRUE(services_.issued.empty());
+  EXPECT_TRUE(services_.disconnected.empty());
+}
+
+TEST_F(AdminRouterTest, AConsoleContinuesAnotherThatThereIs) {
+  const auto status_with = [this](const char* other) {
+    return Route("POST",
+                 std::string("/v1/consoles/vm1/ticket?continues=") + other)
+        .status;
+  };
+  EXPECT_EQ(status_with("vm2"), 404);
+  EXPECT_EQ(answers_.back().body,
+            "{\"error\":\"no such console to continue\"}\n");
+  EXPECT_EQ(status_with("a%2evv"), 404);
+  EXPECT_EQ(status_with("vm1"), 409);
+  EXPECT_TRUE(services_.issued.empty());
+  EXPECT_EQ(status_with("a.vv"), 201);
+}
+
+TEST_F(AdminRouterTest, DisconnectsConsoles) {
+  const HttpResponse response = Route("POST", "/v1/consoles/vm1/disconnect");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.content_type, "application/json");
+  EXPECT_EQ(response.body, "{\"console\":\"vm1\",\"sessions\":2}\n");
+  EXPECT_EQ(services_.disconnected, std::vector<std::string>{"vm1"});
+  EXPECT_EQ(Route("POST", "/v1/consoles/vm2/disconnect").status, 404);
+  EXPECT_EQ(Route("GET", "/v1/consoles/vm1/disconnect").status, 405);
+  EXPECT_EQ(HeaderOf(answers_.back(), "Allow"), "POST");
+  EXPECT_EQ(services_.disconnected.size(), 1U);
+}
+
+TEST_F(AdminRouterTest, AnswersWhenTheServiceIsDone) {
+  services_.hold = true;
+  EXPECT_EQ(Route("POST", "/v1/consoles/vm1/ticket").status, 0);
+  EXPECT_EQ(Route("GET", "/v1/consoles/a.vv.vv").status, 0);
+  EXPECT_EQ(Route("POST", "/v1/consoles/a.vv/disconnect").status, 0);
+  EXPECT_TRUE(answers_.empty());
+  // What asks nobody is not held up.
+  EXPECT_EQ(Route("POST", "/v1/consoles/vm2/ticket").status, 404);
+  ASSERT_EQ(services_.held.size(), 3U);
+  services_.held[2]();
+  EXPECT_EQ(answers_.back().body, "{\"console\":\"a.vv\",\"sessions\":2}\n");
+  services_.held[1]();
+  EXPECT_THAT(answers_.back().body, HasSubstr("title=a.vv\n"));
+  EXPECT_EQ(HeaderOf(answers_.back(), "Content-Disposition"),
+            "attachment; filename=\"a.vv.vv\"");
+  services_.issue_error = absl::UnavailableError("QMP does not answer");
+  services_.held[0]();
+  EXPECT_EQ(answers_.back().status, 503);
+  EXPECT_EQ(answers_.size(), 4U);
 }
 
 TEST_F(AdminRouterTest, ANameMayLookLikeASuffix) {
@@ -150,11 +267,16 @@ TEST_F(AdminRouterTest, MapsErrorsOfTheServices) {
     const HttpResponse response = Route("POST", "/v1/consoles/vm1/ticket");
     EXPECT_EQ(response.body, "{\"error\":\"why\"}\n");
     EXPECT_EQ(Route("GET", "/v1/consoles/vm1.vv").status, response.status);
+    EXPECT_EQ(Route("POST", "/v1/consoles/vm1/disconnect").status,
+              response.status);
     return response.status;
   };
   EXPECT_EQ(status_of(absl::NotFoundError("why")), 404);
   EXPECT_EQ(status_of(absl::ResourceExhaustedError("why")), 503);
   EXPECT_EQ(status_of(absl::UnavailableError("why")), 503);
+  EXPECT_EQ(status_of(absl::DeadlineExceededError("why")), 503);
+  EXPECT_EQ(status_of(absl::FailedPreconditionError("why")), 409);
+  EXPECT_EQ(status_of(absl::UnimplementedError("why")), 501);
   EXPECT_EQ(status_of(absl::InternalError("why")), 500);
 }
 

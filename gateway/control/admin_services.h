@@ -5,6 +5,7 @@
 #define SPICEGATE_GATEWAY_CONTROL_ADMIN_SERVICES_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,9 +15,18 @@
 
 namespace spicegate {
 
+// What is asked for with a ticket. Names are as they came in the request.
+struct TicketRequest {
+  std::string console;
+  std::string policy;     // on top of the console's own; empty: none
+  std::string via;        // "connect" or "tunnel" (portal.h); empty: neither
+  std::string continues;  // the console that migrates to this one; empty: none
+};
+
 struct IssuedTicket {
   std::string ticket;     // secret
   int64_t expires_s = 0;  // from now to the first use
+  Console console;        // as it is dialled: the server's password inside
 };
 
 // Implemented by the server; called on the control thread, one call at a time.
@@ -31,16 +41,27 @@ class AdminServices {
   // The configuration has a policy of that name.
   virtual bool HasPolicy(const std::string& name) = 0;
 
-  // Issues a ticket for a console that was in Consoles() a moment ago, with a
-  // policy on top of the console's own (HasPolicy; empty: none). An error
-  // becomes 404 (NotFound), 503 (ResourceExhausted, Unavailable) or 500; its
-  // message goes to the caller and must hold no secret.
-  virtual absl::StatusOr<IssuedTicket> IssueTicket(
-      const std::string& console, const std::string& policy) = 0;
+  using TicketDone = std::function<void(absl::StatusOr<IssuedTicket>)>;
+  using DisconnectDone = std::function<void(absl::StatusOr<int64_t>)>;
 
-  // A connection file for that ticket (portal.h: BuildVv).
-  virtual std::string VvFile(const Console& console,
+  // Issues a ticket. The console, the one that is continued and the policy were
+  // there a moment ago. FailedPrecondition: not for such a console.
+  //
+  // Here and below, `done` is called on the control thread, inside the call or
+  // later, exactly once; never, when the process ends before. It may be called
+  // when nobody waits any more: then it does nothing. An error becomes 404
+  // (NotFound), 409 (FailedPrecondition), 501 (Unimplemented), 503
+  // (ResourceExhausted, Unavailable, DeadlineExceeded) or 500; its message goes
+  // to the caller and must hold no secret.
+  virtual void IssueTicket(const TicketRequest& request, TicketDone done) = 0;
+
+  // A connection file for a ticket that was issued for `request`: portal.h,
+  // BuildVv or, where request.via says so, BuildConnectVv. Secret.
+  virtual std::string VvFile(const TicketRequest& request,
                              const IssuedTicket& ticket) = 0;
+
+  // Ends what is open on a console; the number of sessions that were.
+  virtual void Disconnect(const std::string& console, DisconnectDone done) = 0;
 
   // metrics.h: MetricsText.
   virtual std::string MetricsText() = 0;

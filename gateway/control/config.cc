@@ -10,16 +10,15 @@
 #include "gateway/base/json_reader.h"
 #include "gateway/console/file_reader.h"
 #include "gateway/console/guard_mode.h"
+#include "gateway/control/config_connect.h"
 #include "gateway/control/config_policies.h"
+#include "gateway/control/config_text.h"
 
 namespace spicegate {
 namespace {
 
-constexpr size_t kMaxFileNameLen = 4095;  // PATH_MAX
-constexpr size_t kMaxUnixPathLen = 107;   // sockaddr_un
-constexpr size_t kMaxHostLen = 253;       // RFC 1035
+constexpr size_t kMaxUnixPathLen = 107;  // sockaddr_un
 constexpr size_t kMaxSubjectLen = 1024;
-constexpr size_t kMaxAddressLen = 64;  // longest: [IPv6]:65535
 // A spin beyond this is not a moment any more.
 constexpr int64_t kLongestSpinUs = 1000;
 constexpr int64_t kDayS = 24 * 3600;
@@ -27,20 +26,6 @@ constexpr size_t kMaxClientNames = 256;
 constexpr size_t kMaxClientNameLen = 1024;
 
 using Text = JsonObjectReader::Text;
-
-bool IsAddress(std::string_view text) {
-  BindAddress ignored;
-  return ParseBindAddress(text, &ignored);
-}
-
-// The name goes into .vv files as it is.
-bool IsPublicHost(std::string_view host) {
-  return IsNumericHost(host) ||
-         std::all_of(host.begin(), host.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                  (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-         });
-}
 
 bool IsSubject(std::string_view subject) {
   return subject.find('=') != std::string_view::npos &&
@@ -115,15 +100,9 @@ bool IsDirections(std::string_view text) {
   return FindWord(kDirections, text, &ignored);
 }
 
-constexpr Text kAddress = {
-    "IPV4:PORT, [IPV6]:PORT or *:PORT with a port from 0 to 65535",
-    kMaxAddressLen, IsAddress};
-constexpr Text kFile = {"a file name", kMaxFileNameLen};
-constexpr Text kDirectory = {"a directory name", kMaxFileNameLen};
+constexpr Text kDirectory = {"a directory name", kMaxConfigPathLen};
 constexpr Text kUnixPath = {"an absolute path of at most 107 bytes",
                             kMaxUnixPathLen, IsAbsolutePath};
-constexpr Text kHost = {"a host name or an address, without port", kMaxHostLen,
-                        IsPublicHost};
 constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
                            kMaxSubjectLen, IsSubject};
 constexpr Text kClientName = {"a common name, DNS name or URI",
@@ -139,11 +118,16 @@ constexpr Text kOffload = {"\"auto\", \"required\" or \"off\"", 16, IsOffload};
 constexpr Text kDirectionsText = {"\"both\", \"send\", \"receive\" or \"none\"",
                                   16, IsDirections};
 
-void ReadAddress(JsonObjectReader& reader, BindAddress* out) {
-  std::string text;
-  reader.String("address", kAddress, &text);
-  if (reader.ok() && !text.empty()) {
-    ParseBindAddress(text, out);
+// Pings alone keep a tunnel alive, so a shorter limit would end sessions that
+// work.
+void ReadTunnelIdle(JsonObjectReader& reader, int64_t* out) {
+  reader.Int("tunnel_idle_ms", 0, kLongestTunnelIdleMs, out);
+  if (*out != 0 && *out < kShortestTunnelIdleMs) {
+    reader.Fail("tunnel_idle_ms", "0 for no limit, or a whole number from " +
+                                      std::to_string(kShortestTunnelIdleMs) +
+                                      " to " +
+                                      std::to_string(kLongestTunnelIdleMs) +
+                                      ", got " + std::to_string(*out));
   }
 }
 
@@ -156,7 +140,6 @@ class ConfigParser {
   Config Take() { return std::move(config_); }
 
  private:
-  void ReadListener(JsonObjectReader& reader);
   void ReadTls(JsonObjectReader& reader);
   void ReadCertificates(JsonObjectReader& reader);
   void ReadCertificate(JsonObjectReader& reader);
@@ -168,7 +151,6 @@ class ConfigParser {
   void ReadMigration(JsonObjectReader& reader);
   void ReadLimits(JsonObjectReader& reader);
   void ReadLog(JsonObjectReader& reader);
-  void CheckListeners(JsonObjectReader& root);
   void Path(JsonObjectReader& reader, const char* key, const Text& text,
             std::string* out);
 
@@ -178,17 +160,12 @@ class ConfigParser {
 
 void ConfigParser::Read(JsonObjectReader& root) {
   root.Int("workers", 0, kMaxWorkers, &config_.workers);
-  if (root.Has("listeners")) {
-    config_.listeners.clear();
-  }
-  root.Objects("listeners", 1, kMaxListeners,
-               [this](JsonObjectReader& reader) { ReadListener(reader); });
-  CheckListeners(root);
+  ReadListeners(root, file_name_, &config_);
   root.Object("tls", [this](JsonObjectReader& reader) { ReadTls(reader); });
   root.Object("admin", [this](JsonObjectReader& reader) { ReadAdmin(reader); });
   root.Object("public",
               [this](JsonObjectReader& reader) { ReadPublic(reader); });
-  Path(root, "consoles", kFile, &config_.consoles_path);
+  Path(root, "consoles", kFileText, &config_.consoles_path);
   ReadGuardMode(root, &config_.guard);
   ReadPolicies(root, &config_.policies);
   root.Object("migration",
@@ -206,31 +183,6 @@ void ConfigParser::Read(JsonObjectReader& root) {
               [this](JsonObjectReader& reader) { ReadLimits(reader); });
 }
 
-void ConfigParser::ReadListener(JsonObjectReader& reader) {
-  ListenerConfig listener;
-  reader.Require("address", kAddress.expected);
-  ReadAddress(reader, &listener.address);
-  reader.Bool("tls", &listener.tls);
-  reader.Bool("need_secured", &listener.need_secured);
-  if (listener.tls && listener.need_secured) {
-    reader.Fail("need_secured", "false on a listener with tls, got true");
-  }
-  config_.listeners.push_back(std::move(listener));
-}
-
-void ConfigParser::CheckListeners(JsonObjectReader& root) {
-  const std::vector<ListenerConfig>& all = config_.listeners;
-  for (size_t i = 0; i < all.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (all[i].address == all[j].address && all[i].address.port != 0) {
-        root.Fail("listeners[" + std::to_string(i) + "].address",
-                  "an address of its own, got that of listeners[" +
-                      std::to_string(j) + "]");
-      }
-    }
-  }
-}
-
 void ConfigParser::ReadTls(JsonObjectReader& reader) {
   ReadCertificates(reader);
   std::string version = "1.2";
@@ -238,7 +190,7 @@ void ConfigParser::ReadTls(JsonObjectReader& reader) {
   config_.tls.min_version =
       version == "1.3" ? TlsVersion::kTls13 : TlsVersion::kTls12;
   ReadSuites(reader);
-  Path(reader, "ticket_keys", kFile, &config_.tls.ticket_keys_path);
+  Path(reader, "ticket_keys", kFileText, &config_.tls.ticket_keys_path);
   ReadOffload(reader);
 }
 
@@ -255,8 +207,8 @@ void ConfigParser::ReadCertificates(JsonObjectReader& reader) {
   }
   reader.Objects("certificates", 1, kMaxCertificates,
                  [this](JsonObjectReader& pair) {
-                   pair.Require("certificate", kFile.expected);
-                   pair.Require("key", kFile.expected);
+                   pair.Require("certificate", kFileText.expected);
+                   pair.Require("key", kFileText.expected);
                    ReadCertificate(pair);
                  });
   if (!reader.Has("certificates")) {
@@ -266,8 +218,8 @@ void ConfigParser::ReadCertificates(JsonObjectReader& reader) {
 
 void ConfigParser::ReadCertificate(JsonObjectReader& reader) {
   CertificatePaths paths;
-  Path(reader, "certificate", kFile, &paths.certificate);
-  Path(reader, "key", kFile, &paths.key);
+  Path(reader, "certificate", kFileText, &paths.certificate);
+  Path(reader, "key", kFileText, &paths.key);
   if (!paths.certificate.empty()) {
     config_.tls.certificates.push_back(std::move(paths));
   }
@@ -307,7 +259,7 @@ void ConfigParser::ReadOffload(JsonObjectReader& reader) {
 
 void ConfigParser::ReadAdmin(JsonObjectReader& reader) {
   AdminConfig& out = config_.admin;
-  ReadAddress(reader, &out.address);
+  ReadBindAddress(reader, &out.address);
   reader.String("unix", kUnixPath, &out.unix_path);
   reader.Object("tls", [this](JsonObjectReader& tls) { ReadAdminTls(tls); });
   if (reader.Has("address") && reader.Has("unix")) {
@@ -326,11 +278,11 @@ void ConfigParser::ReadAdmin(JsonObjectReader& reader) {
 
 void ConfigParser::ReadAdminTls(JsonObjectReader& reader) {
   AdminTlsConfig& out = config_.admin.tls;
-  reader.Require("certificate", kFile.expected);
-  reader.Require("key", kFile.expected);
-  Path(reader, "certificate", kFile, &out.certificate_path);
-  Path(reader, "key", kFile, &out.key_path);
-  Path(reader, "client_ca", kFile, &out.client_ca_path);
+  reader.Require("certificate", kFileText.expected);
+  reader.Require("key", kFileText.expected);
+  Path(reader, "certificate", kFileText, &out.certificate_path);
+  Path(reader, "key", kFileText, &out.key_path);
+  Path(reader, "client_ca", kFileText, &out.client_ca_path);
   reader.Strings("client_names", 1, kMaxClientNames, kClientName,
                  &out.client_names);
   if (reader.Has("client_names")) {
@@ -340,11 +292,12 @@ void ConfigParser::ReadAdminTls(JsonObjectReader& reader) {
 
 void ConfigParser::ReadPublic(JsonObjectReader& reader) {
   PublicConfig& out = config_.public_address;
-  reader.String("host", kHost, &out.host);
+  reader.String("host", kPublicHostText, &out.host);
   reader.Port("port", &out.port);
   reader.Port("tls_port", &out.tls_port);
   reader.String("host_subject", kSubject, &out.host_subject);
-  Path(reader, "ca_file", kFile, &out.ca_path);
+  Path(reader, "ca_file", kFileText, &out.ca_path);
+  ReadPublicConnect(reader, &config_);
 }
 
 // An empty list would allow nothing to a reader and everything to us.
@@ -375,6 +328,7 @@ void ConfigParser::ReadLimits(JsonObjectReader& reader) {
   time_ms("server_link_ms", &out.server_link_ms);
   time_ms("half_close_ms", &out.half_close_ms);
   time_ms("display_init_ms", &out.display_init_ms);
+  ReadTunnelIdle(reader, &out.tunnel_idle_ms);
   // The source's QEMU waits no longer for all destination's channels.
   reader.Int("migration_link_ms", kShortestMs, 10'000, &out.migration_link_ms);
   reader.Int("max_links", 0, 10'000'000, &out.max_links);
@@ -386,10 +340,7 @@ void ConfigParser::ReadLimits(JsonObjectReader& reader) {
 
 void ConfigParser::Path(JsonObjectReader& reader, const char* key,
                         const Text& text, std::string* out) {
-  reader.String(key, text, out);
-  if (reader.Has(key)) {
-    *out = ResolveBeside(file_name_, *out);
-  }
+  ReadPath(reader, key, text, file_name_, out);
 }
 
 }  // namespace
@@ -398,6 +349,14 @@ bool Config::HasTlsListener() const {
   return std::any_of(
       listeners.begin(), listeners.end(),
       [](const ListenerConfig& listener) { return listener.tls; });
+}
+
+const ListenerConfig* Config::FirstConnectListener() const {
+  const auto found = std::find_if(
+      listeners.begin(), listeners.end(), [](const ListenerConfig& listener) {
+        return listener.protocol == ListenerProtocol::kConnect;
+      });
+  return found == listeners.end() ? nullptr : &*found;
 }
 
 absl::StatusOr<Config> ParseConfig(const std::string& text,

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,9 @@
 #include "gateway/base/counters.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
+#include "gateway/console/allow_list.h"
 #include "gateway/console/destinations.h"
+#include "gateway/console/host_patterns.h"
 #include "gateway/console/policy.h"
 #include "gateway/control/address.h"
 #include "gateway/tls/tls_types.h"
@@ -40,12 +43,57 @@ inline constexpr size_t kMaxPolicies = 1024;
 // Hosts are looked at once for each migration.
 inline constexpr size_t kMaxDestinations = 4096;
 
+// Looked through for each connection from a balancer, and for each CONNECT.
+inline constexpr size_t kMaxProxies = 256;
+inline constexpr size_t kMaxConnectRules = 256;
+inline constexpr size_t kMaxConnectHosts = 1024;  // of one rule
+inline constexpr size_t kMaxConnectPorts = 64;    // likewise
+
+// Of a Proxmox cluster.
+inline constexpr size_t kMaxProxmoxNodes = 256;
+
+enum class ListenerProtocol : uint8_t {
+  kSpice,
+  kConnect,  // HTTP CONNECT, and SPICE or TLS inside
+};
+
 struct ListenerConfig {
   BindAddress address;
   bool tls = false;
-  // Plain listeners only: answer every link with NEED_SECURED, so that a
-  // viewer comes back on the TLS port.
+  // Plain listeners of kSpice only: answer every link with NEED_SECURED, so
+  // that a viewer comes back on the TLS port.
   bool need_secured = false;
+  ListenerProtocol protocol = ListenerProtocol::kSpice;
+  // Every connection begins with a PROXY header, in front of TLS too.
+  bool proxy_protocol = false;
+  // With proxy_protocol: who may connect at all. Addresses and networks only;
+  // empty: everybody.
+  HostPatterns proxy_from = {};
+};
+
+// Who may go where with HTTP CONNECT, besides Proxmox tickets.
+struct ConnectConfig {
+  bool tickets = true;  // tickets of ours open their console
+  bool tunnels = true;  // ... to a TLS connection that we cannot look into too
+  // Ask who shows nothing, or something wrong, for user and password.
+  bool login = false;
+  AllowList allow;  // who shows nothing may go here
+};
+
+// Tickets of a Proxmox cluster.
+struct ProxmoxConfig {
+  bool enabled = false;
+  std::string key_path;  // set when enabled
+  // The cluster's own list of its nodes' addresses; one that is not there is
+  // no mistake.
+  std::string members_path = "/etc/pve/.members";
+  std::string node;  // lower case; empty: the machine's short name
+  // Lower-case names of other nodes, and where their desktops are dialled
+  // directly: a host name or an address without brackets.
+  std::map<std::string, std::string> nodes;
+  uint16_t proxy_port = 3128;   // of the nodes that are not among them
+  uint16_t first_port = 61000;  // of desktops
+  uint16_t last_port = 61999;
 };
 
 struct CertificatePaths {
@@ -90,6 +138,15 @@ struct AdminConfig {
   AdminTlsConfig tls = {};
 };
 
+// What `proxy=` says in .vv files.
+struct PublicConnect {
+  std::string host;   // empty: not given
+  uint16_t port = 0;  // 0: not given
+  // As the first "connect" listener has it where the configuration says
+  // nothing.
+  bool tls = false;
+};
+
 // What .vv files say about us. See portal.h for what stands in for what is
 // not given here.
 struct PublicConfig {
@@ -98,6 +155,7 @@ struct PublicConfig {
   uint16_t tls_port = 0;     // 0: not given
   std::string host_subject;  // empty: viewers check the host name
   std::string ca_path;       // PEM that viewers are to trust; empty: none
+  PublicConnect connect;
 };
 
 struct TicketConfig {
@@ -120,6 +178,8 @@ struct Config {
       {{"", 5930}, /*tls=*/false, /*need_secured=*/true},
       {{"", 5931}, /*tls=*/true, /*need_secured=*/false},
   };
+  ConnectConfig connect;
+  ProxmoxConfig proxmox;
   TlsConfig tls;
   AdminConfig admin;
   PublicConfig public_address;
@@ -134,6 +194,8 @@ struct Config {
   Limits limits;
 
   bool HasTlsListener() const;
+  // Null when there is none.
+  const ListenerConfig* FirstConnectListener() const;
 };
 
 // Parses and checks a whole configuration. Errors are InvalidArgument with one

@@ -6,8 +6,37 @@
 #include <string>
 
 #include "gateway/base/check.h"
+#include "gateway/base/limits.h"
 #include "gateway/console/console.h"
 #include "gateway/control/config.h"
+
+namespace {
+
+void CheckListener(const spicegate::ListenerConfig& listener) {
+  CHECK(!listener.need_secured ||
+        (!listener.tls &&
+         listener.protocol == spicegate::ListenerProtocol::kSpice));
+  CHECK(listener.proxy_protocol || listener.proxy_from.empty());
+  spicegate::BindAddress again;
+  CHECK(ParseBindAddress(FormatBindAddress(listener.address), &again));
+  CHECK(again == listener.address);
+}
+
+void CheckConnect(const spicegate::Config& config) {
+  const spicegate::ProxmoxConfig& proxmox = config.proxmox;
+  CHECK(proxmox.enabled != proxmox.key_path.empty());
+  CHECK(proxmox.first_port != 0 && proxmox.first_port <= proxmox.last_port);
+  for (const auto& [name, host] : proxmox.nodes) {
+    CHECK(!name.empty() && name != proxmox.node && !host.empty());
+  }
+  const bool lets_in = config.connect.tickets || proxmox.enabled ||
+                       !config.connect.allow.empty();
+  CHECK(lets_in || config.FirstConnectListener() == nullptr);
+  const int64_t idle_ms = config.limits.tunnel_idle_ms;
+  CHECK(idle_ms == 0 || idle_ms >= spicegate::kShortestTunnelIdleMs);
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
   const std::string text(reinterpret_cast<const char*>(data), len);
@@ -19,11 +48,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
   CHECK(!config->listeners.empty());
   CHECK(config->listeners.size() <= spicegate::kMaxListeners);
   for (const spicegate::ListenerConfig& listener : config->listeners) {
-    CHECK(!(listener.tls && listener.need_secured));
-    spicegate::BindAddress again;
-    CHECK(ParseBindAddress(FormatBindAddress(listener.address), &again));
-    CHECK(again == listener.address);
+    CheckListener(listener);
   }
+  CheckConnect(*config);
   CHECK(IsLoopback(config->admin.address) ||
         !config->admin.tls.client_ca_path.empty());
   for (const spicegate::CertificatePaths& pair : config->tls.certificates) {

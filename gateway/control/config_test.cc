@@ -144,7 +144,7 @@ TEST(Config, NamesThePathAndWhatWasExpected) {
             "line 3, column 3: not valid JSON");
   EXPECT_EQ(ErrorOf(R"({"worker": 1})")
                 .find("expected one of the keys "
-                      "workers, listeners, tls"),
+                      "workers, listeners, connect, proxmox, tls"),
             0U);
 }
 

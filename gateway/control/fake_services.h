@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // AdminServices for tests: two consoles, one policy, and knobs for everything
-// that can fail.
+// that can fail or take its time.
 #ifndef SPICEGATE_GATEWAY_CONTROL_FAKE_SERVICES_H_
 #define SPICEGATE_GATEWAY_CONTROL_FAKE_SERVICES_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,32 +31,63 @@ class FakeServices final : public AdminServices {
 
   bool HasPolicy(const std::string& name) override { return name == "kiosk"; }
 
-  absl::StatusOr<IssuedTicket> IssueTicket(const std::string& console,
-                                           const std::string& policy) override {
-    if (!issue_error.ok()) {
-      return issue_error;
-    }
-    issued.push_back(console + (policy.empty() ? "" : "+" + policy));
-    return IssuedTicket{"TICKET" + std::to_string(issued.size()), 60};
+  void IssueTicket(const TicketRequest& request, TicketDone done) override {
+    Finish([this, request, done = std::move(done)] { done(Issue(request)); });
   }
 
-  std::string VvFile(const Console& console,
+  std::string VvFile(const TicketRequest& request,
                      const IssuedTicket& ticket) override {
     return "[virt-viewer]\npassword=" + ticket.ticket +
-           "\ntitle=" + console.DisplayTitle() + "\n";
+           "\ntitle=" + ticket.console.DisplayTitle() + "\nvia=" + request.via +
+           "\n";
+  }
+
+  void Disconnect(const std::string& console, DisconnectDone done) override {
+    Finish([this, console, done = std::move(done)] {
+      disconnected.push_back(console);
+      done(issue_error.ok() ? absl::StatusOr<int64_t>(2) : issue_error);
+    });
   }
 
   std::string MetricsText() override { return metrics; }
   bool Live() override { return live; }
   absl::Status Ready() override { return ready; }
 
-  std::vector<std::string> issued;  // "CONSOLE" or "CONSOLE+POLICY"
+  // "CONSOLE", "CONSOLE+POLICY", "CONSOLE<CONTINUES", "CONSOLE@VIA", in that
+  // order.
+  std::vector<std::string> issued;
+  std::vector<std::string> disconnected;
+  // With `hold`, tickets and disconnects are not answered but kept in `held`;
+  // each of those answers when it is called.
+  bool hold = false;
+  std::vector<std::function<void()>> held;
   absl::Status issue_error;
   std::string metrics = "# metrics\n";
   bool live = true;
   absl::Status ready;
 
  private:
+  void Finish(std::function<void()> answer) {
+    if (hold) {
+      held.push_back(std::move(answer));
+    } else {
+      answer();
+    }
+  }
+
+  absl::StatusOr<IssuedTicket> Issue(const TicketRequest& request) {
+    if (!issue_error.ok()) {
+      return issue_error;
+    }
+    const auto part = [](const char* sign, const std::string& value) {
+      return value.empty() ? "" : sign + value;
+    };
+    issued.push_back(request.console + part("+", request.policy) +
+                     part("<", request.continues) + part("@", request.via));
+    return IssuedTicket{"TICKET" + std::to_string(issued.size()), 60,
+                        *table_->Find(request.console)};
+  }
+
   std::shared_ptr<const ConsoleTable> table_;
 };
 

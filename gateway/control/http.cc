@@ -270,7 +270,7 @@ const char* HttpReason(int status) {
     int status;
     const char* reason;
   };
-  static constexpr std::array<Entry, 15> kReasons = {{
+  static constexpr std::array<Entry, 16> kReasons = {{
       {200, "OK"},
       {201, "Created"},
       {400, "Bad Request"},
@@ -278,6 +278,7 @@ const char* HttpReason(int status) {
       {404, "Not Found"},
       {405, "Method Not Allowed"},
       {408, "Request Timeout"},
+      {409, "Conflict"},
       {413, "Content Too Large"},
       {414, "URI Too Long"},
       {417, "Expectation Failed"},

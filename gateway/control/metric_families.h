@@ -89,14 +89,14 @@ inline Label Named(const char* label, std::string_view value) {
   return {label, std::string(value)};
 }
 
-// One series for each channel type that a gateway relays. `pick` gives a
+// One series for each channel type that `has` is true for. `pick` gives a
 // worker's counter of a type, by its index.
-template <typename Pick>
-void AddByChannel(const Workers& workers, const Pick& pick,
-                  const std::vector<Label>& more, Families* out) {
+template <typename Has, typename Pick>
+void AddByType(const Workers& workers, const Has& has, const Pick& pick,
+               const std::vector<Label>& more, Families* out) {
   for (size_t i = 0; i < kNumChannelTypes; ++i) {
     const auto type = static_cast<proto::ChannelType>(i);
-    if (!proto::IsKnownChannelType(type)) {
+    if (!has(type)) {
       continue;
     }
     std::vector<Label> labels = {Named("channel", proto::ChannelName(type))};
@@ -106,6 +106,30 @@ void AddByChannel(const Workers& workers, const Pick& pick,
     };
     out->Add(Sum(workers, counter), std::move(labels));
   }
+}
+
+// ... that the gateway knows the messages of.
+template <typename Pick>
+void AddByChannel(const Workers& workers, const Pick& pick,
+                  const std::vector<Label>& more, Families* out) {
+  AddByType(
+      workers,
+      [](proto::ChannelType type) { return proto::IsKnownChannelType(type); },
+      pick, more, out);
+}
+
+// ... that the gateway relays: an opaque tunnel is one of them, and has the
+// number that SPICE once gave to a channel of that name.
+template <typename Pick>
+void AddByRelayed(const Workers& workers, const Pick& pick,
+                  const std::vector<Label>& more, Families* out) {
+  AddByType(
+      workers,
+      [](proto::ChannelType type) {
+        return type == proto::ChannelType::kTunnel ||
+               proto::IsKnownChannelType(type);
+      },
+      pick, more, out);
 }
 
 }  // namespace spicegate

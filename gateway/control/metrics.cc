@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "gateway/base/close_reason.h"
+#include "gateway/control/connect_metrics.h"
 #include "gateway/control/guard_metrics.h"
 #include "gateway/control/metric_families.h"
 
@@ -74,12 +75,12 @@ void AddSessions(const Workers& workers, Families* out) {
 void AddChannels(const Workers& workers, Families* out) {
   out->Begin(MetricType::Counter, "spicegate_channels_opened_total",
              "Channels relayed since the start, by type.");
-  AddByChannel(
+  AddByRelayed(
       workers, [](auto& w, size_t i) -> auto& { return w.channels_opened[i]; },
       {}, out);
   out->Begin(MetricType::Gauge, "spicegate_channels_open",
              "Channels relayed now, by type.");
-  AddByChannel(
+  AddByRelayed(
       workers, [](auto& w, size_t i) -> auto& { return w.channels_open[i]; },
       {}, out);
   out->Begin(MetricType::Counter, "spicegate_channels_closed_total",
@@ -88,11 +89,11 @@ void AddChannels(const Workers& workers, Families* out) {
       workers, [](auto& w) -> auto& { return w.channels_closed; }, out);
   out->Begin(MetricType::Counter, "spicegate_channel_bytes_total",
              "Bytes relayed inside channels, by type and direction.");
-  AddByChannel(
+  AddByRelayed(
       workers,
       [](auto& w, size_t i) -> auto& { return w.bytes_client_to_server[i]; },
       {{"direction", "client_to_server"}}, out);
-  AddByChannel(
+  AddByRelayed(
       workers,
       [](auto& w, size_t i) -> auto& { return w.bytes_server_to_client[i]; },
       {{"direction", "server_to_client"}}, out);
@@ -231,7 +232,8 @@ void AddValues(const ProcessValues& values, Families* out) {
   out->Gauge("spicegate_consoles", "Consoles in the directory.",
              number(values.consoles));
   out->Counter("spicegate_consoles_reloads_total",
-               "Times a changed consoles file was taken over.",
+               "Times a changed consoles file, or sockets that came or "
+               "went, were taken over.",
                number(values.console_reloads));
   out->Counter("spicegate_consoles_reload_failures_total",
                "Times a changed consoles file was refused and the old one "
@@ -314,6 +316,7 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
                         const ProcessValues& values) {
   Families families;
   AddLinks(workers, &families);
+  AddConnect(workers, &families);
   AddSessions(workers, &families);
   AddChannels(workers, &families);
   AddSafeEnds(workers, &families);
@@ -324,6 +327,7 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
   AddResources(workers, &families);
   AddSpins(workers, &families);
   AddCertificates(values.certificates, &families);
+  AddQmp(values.qmp, &families);
   AddValues(values, &families);
   AddProcess(values.process, &families);
   std::ostringstream out;

@@ -43,6 +43,20 @@ struct CertificateValues {
   bool ticket_keys_refused = false;
 };
 
+// What consoles' QMP sockets were asked: operations by their end, since the
+// start.
+struct QmpValues {
+  int64_t commands_ok = 0;
+  int64_t commands_error = 0;     // QEMU refused
+  int64_t commands_timeout = 0;   // no answer in time
+  int64_t commands_gone = 0;      // no connection, or it broke
+  int64_t commands_rejected = 0;  // not tried, as the breaker is open
+  // Connections to desktops that did not come through the gateway.
+  int64_t foreign_channels = 0;
+  int64_t consoles = 0;       // now
+  int64_t breakers_open = 0;  // now
+};
+
 // What the process counts besides its workers.
 struct ProcessValues {
   std::string version;
@@ -56,6 +70,7 @@ struct ProcessValues {
   int64_t console_reload_failures = 0;
 
   CertificateValues certificates;
+  QmpValues qmp;
 
   // Name of a kernel feature and whether it is in use.
   std::vector<std::pair<std::string, bool>> io_features;

@@ -40,6 +40,7 @@ ProcessValues Values() {
   values.certificates.refused = true;
   values.certificates.ticket_key_reloads = 13;
   values.certificates.ticket_key_reload_failures = 14;
+  values.qmp = {21, 22, 23, 24, 25, 26, 27, 28};
   values.io_features = {{"defer_taskrun", true}, {"send_zc", false}};
   values.process = ReadProcessStats();
   return values;
@@ -115,6 +116,61 @@ TEST_F(MetricsTest, ShowsWhatSessionsWereKeptFrom) {
   EXPECT_EQ(Count(text, "\nspicegate_policy_drops_total{"), kNumPolicyDrops);
 }
 
+TEST_F(MetricsTest, ShowsHowConnectionsBegan) {
+  const auto answer = [](ConnectStatus status) {
+    return static_cast<size_t>(status);
+  };
+  workers_[0].connect_answers[answer(ConnectStatus::kOk)].Add(1);
+  workers_[1].connect_answers[answer(ConnectStatus::kOk)].Add(2);
+  workers_[1].connect_answers[answer(ConnectStatus::kVersion)].Add(4);
+  workers_[0].proxy_headers[2].Add(5);
+  const std::string text = Text();
+  const std::string answers = "\nspicegate_connect_answers_total{code=\"";
+  EXPECT_THAT(text, HasSubstr(answers + "200\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr(answers + "505\"} 4\n"));
+  for (const char* code :
+       {"400", "403", "407", "431", "500", "501", "502", "503", "504"}) {
+    EXPECT_THAT(text, HasSubstr(answers + code + "\"} 0\n"));
+  }
+  EXPECT_EQ(Count(text, answers), kNumConnectStatuses);
+  const std::string headers = "\nspicegate_proxy_headers_total{outcome=\"";
+  EXPECT_THAT(text, HasSubstr(headers + "local\"} 5\n"));
+  for (const char* outcome : {"v1", "v2", "refused"}) {
+    EXPECT_THAT(text, HasSubstr(headers + outcome + "\"} 0\n"));
+  }
+  EXPECT_EQ(Count(text, headers), kNumProxyHeaderOutcomes);
+}
+
+TEST_F(MetricsTest, ATunnelIsAChannel) {
+  workers_[0].channels_opened[7].Add(3);
+  workers_[1].channels_open[7].Add(2);
+  workers_[1].bytes_server_to_client[7].Add(9);
+  const std::string text = Text();
+  EXPECT_THAT(
+      text,
+      HasSubstr("\nspicegate_channels_opened_total{channel=\"tunnel\"} 3\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nspicegate_channels_open{channel=\"tunnel\"} 2\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nspicegate_channel_bytes_total{channel=\"tunnel\","
+                        "direction=\"server_to_client\"} 9\n"));
+  // There is no such channel to open: nobody looks inside.
+  EXPECT_EQ(Count(text, "refusals_total{channel=\"tunnel\""), 0U);
+}
+
+TEST_F(MetricsTest, ShowsWhatQmpDid) {
+  const std::string text = Text();
+  const std::string commands = "\nspicegate_qmp_commands_total{result=\"";
+  EXPECT_THAT(text, HasSubstr(commands + "ok\"} 21\n"));
+  EXPECT_THAT(text, HasSubstr(commands + "error\"} 22\n"));
+  EXPECT_THAT(text, HasSubstr(commands + "timeout\"} 23\n"));
+  EXPECT_THAT(text, HasSubstr(commands + "gone\"} 24\n"));
+  EXPECT_THAT(text, HasSubstr(commands + "rejected\"} 25\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_qmp_foreign_channels_total 26\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_qmp_consoles 27\n"));
+  EXPECT_THAT(text, HasSubstr("\nspicegate_qmp_breakers_open 28\n"));
+}
+
 TEST_F(MetricsTest, NamesEveryRuleAndDrop) {
   const std::string text = Text();
   for (const char* rule :
@@ -181,8 +237,8 @@ TEST_F(MetricsTest, SeriesExistBeforeTheirFirstEvent) {
     EXPECT_THAT(text, HasSubstr("spicegate_channels_opened_total{channel=\"" +
                                 std::string(channel) + "\"} 0\n"));
   }
-  EXPECT_EQ(Count(text, "\nspicegate_channels_opened_total{"), 10U);
-  EXPECT_EQ(Count(text, "\nspicegate_channel_bytes_total{"), 20U);
+  EXPECT_EQ(Count(text, "\nspicegate_channels_opened_total{"), 11U);
+  EXPECT_EQ(Count(text, "\nspicegate_channel_bytes_total{"), 22U);
   EXPECT_EQ(Count(text, "\nspicegate_links_refused_total{"), kNumCloseReasons);
   EXPECT_EQ(Count(text, "\nspicegate_channels_closed_total{"),
             kNumCloseReasons);

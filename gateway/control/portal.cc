@@ -3,15 +3,24 @@
 
 #include <algorithm>
 
+#include "gateway/base/check.h"
+
 namespace spicegate {
 namespace {
+
+// In the files of viewers that CONNECT with SPICE inside. Any would do.
+constexpr int kConnectTargetPort = 5900;
+
+bool IsSpice(const BoundListener& listener) {
+  return listener.protocol == ListenerProtocol::kSpice;
+}
 
 // The first listener's port with or without TLS, or 0. Among plain listeners
 // one that serves desktops comes before one that only sends viewers to TLS.
 uint16_t PortOf(const std::vector<BoundListener>& listeners, bool tls) {
   uint16_t fallback = 0;
   for (const BoundListener& listener : listeners) {
-    if (listener.tls != tls) {
+    if (!IsSpice(listener) || listener.tls != tls) {
       continue;
     }
     if (!listener.need_secured) {
@@ -29,7 +38,7 @@ bool IsWildcard(const BindAddress& address) {
 std::string HostOf(const std::vector<BoundListener>& listeners,
                    const std::string& machine_name) {
   for (const BoundListener& listener : listeners) {
-    if (!IsWildcard(listener.address)) {
+    if (IsSpice(listener) && !IsWildcard(listener.address)) {
       return listener.address.host;
     }
   }
@@ -42,6 +51,49 @@ void AddText(const char* key, std::string_view value, std::string* out) {
 
 void AddNumber(const char* key, int value, std::string* out) {
   *out += std::string(key) + "=" + std::to_string(value) + "\n";
+}
+
+// What every file ends with.
+void AddCommon(const Console& console, std::string* out) {
+  AddText("title", console.DisplayTitle(), out);
+  AddNumber("delete-this-file", 1, out);
+  // One hotkey in a file clears the defaults of all others, so all three that
+  // every user needs are here.
+  AddText("toggle-fullscreen", "shift+f11", out);
+  AddText("release-cursor", "shift+f12", out);
+  AddText("secure-attention", "ctrl+alt+end", out);
+}
+
+// Console names are ASCII. Viewers lower-case what they CONNECT to, but not
+// what they tell in TLS.
+std::string LowerCase(std::string text) {
+  for (char& c : text) {
+    c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  }
+  return text;
+}
+
+std::string ProxyUrl(const ConnectEndpoint& endpoint,
+                     const std::string& ticket) {
+  const bool v6 = endpoint.host.find(':') != std::string::npos &&
+                  !endpoint.host.starts_with('[');
+  const std::string host = v6 ? "[" + endpoint.host + "]" : endpoint.host;
+  return (endpoint.tls ? "https" : "http") + ("://ticket:" + ticket) + "@" +
+         host + ":" + std::to_string(endpoint.port);
+}
+
+void AddTunnel(const Console& console, std::string* out) {
+  DCHECK(console.tls_port != 0);
+  // A subject is checked in place of a name: then any will do.
+  AddText("host",
+          console.host_subject.empty() ? console.host : LowerCase(console.name),
+          out);
+  AddNumber("tls-port", console.tls_port, out);
+  AddText("password", console.ticket, out);
+  AddText("ca", console.ca_pem, out);
+  if (!console.host_subject.empty()) {
+    AddText("host-subject", console.host_subject, out);
+  }
 }
 
 }  // namespace
@@ -68,7 +120,7 @@ uint16_t ResolvePlainPort(const PublicConfig& config,
   }
   const auto found = std::find_if(
       listeners.begin(), listeners.end(), [](const BoundListener& listener) {
-        return !listener.tls && !listener.need_secured;
+        return IsSpice(listener) && !listener.tls && !listener.need_secured;
       });
   return found == listeners.end() ? 0 : found->address.port;
 }
@@ -92,13 +144,46 @@ std::string BuildVv(const PublicEndpoint& endpoint, const Console& console,
   if (endpoint.tls_port != 0 && !endpoint.host_subject.empty()) {
     AddText("host-subject", endpoint.host_subject, &out);
   }
-  AddText("title", console.DisplayTitle(), &out);
-  AddNumber("delete-this-file", 1, &out);
-  // One hotkey in a file clears the defaults of all others, so all three that
-  // every user needs are here.
-  AddText("toggle-fullscreen", "shift+f11", &out);
-  AddText("release-cursor", "shift+f12", &out);
-  AddText("secure-attention", "ctrl+alt+end", &out);
+  AddCommon(console, &out);
+  return out;
+}
+
+ConnectEndpoint ResolveConnectEndpoint(
+    const PublicConfig& config, const std::vector<BoundListener>& listeners,
+    const std::string& machine_name) {
+  const auto found =
+      std::find_if_not(listeners.begin(), listeners.end(), IsSpice);
+  const PublicConnect& given = config.connect;
+  ConnectEndpoint endpoint = {given.host, given.port, given.tls};
+  if (endpoint.host.empty()) {
+    endpoint.host = config.host;
+  }
+  if (endpoint.host.empty()) {
+    endpoint.host = found == listeners.end() || IsWildcard(found->address)
+                        ? machine_name
+                        : found->address.host;
+  }
+  if (endpoint.port == 0 && found != listeners.end()) {
+    endpoint.port = found->address.port;
+  }
+  return endpoint;
+}
+
+std::string BuildConnectVv(const ConnectEndpoint& endpoint,
+                           const IssuedTicket& ticket, const std::string& via) {
+  const Console& console = ticket.console;
+  std::string out = "[virt-viewer]\n";
+  AddText("type", "spice", &out);
+  AddText("proxy", ProxyUrl(endpoint, ticket.ticket), &out);
+  if (via == "tunnel") {
+    AddTunnel(console, &out);
+  } else {
+    CHECK(via == "connect");
+    AddText("host", LowerCase(console.name), &out);
+    AddNumber("port", kConnectTargetPort, &out);
+    AddText("password", ticket.ticket, &out);
+  }
+  AddCommon(console, &out);
   return out;
 }
 

@@ -12,6 +12,7 @@
 
 #include "gateway/console/console.h"
 #include "gateway/control/address.h"
+#include "gateway/control/admin_services.h"
 #include "gateway/control/config.h"
 
 namespace spicegate {
@@ -21,6 +22,7 @@ struct BoundListener {
   BindAddress address;
   bool tls = false;
   bool need_secured = false;
+  ListenerProtocol protocol = ListenerProtocol::kSpice;
 };
 
 // Where viewers reach us.
@@ -32,10 +34,18 @@ struct PublicEndpoint {
   std::string host_subject;  // empty: not in the file
 };
 
+// Where viewers reach us with HTTP CONNECT.
+struct ConnectEndpoint {
+  std::string host;
+  uint16_t port = 0;  // 0: nowhere
+  bool tls = false;
+};
+
 // Decides host and ports; ca_pem and host_subject stay empty.
 //
 // Host: public.host, else the address of the first listener that is bound to a
-// single address, else `machine_name`. Never the Host of the admin request:
+// single address, else `machine_name`. Listeners for HTTP CONNECT do not count,
+// here and for ports. Never the Host of the admin request:
 // the admin address is loopback, where no viewer is. A self-signed certificate
 // should therefore name `machine_name` and every such address.
 //
@@ -56,6 +66,25 @@ uint16_t ResolvePlainPort(const PublicConfig& config,
 // viewers delete the file after reading it. Secret.
 std::string BuildVv(const PublicEndpoint& endpoint, const Console& console,
                     std::string_view ticket);
+
+// Where viewers find the listener for HTTP CONNECT: public.connect, and for
+// what that does not give public.host, the address of the first such listener
+// or `machine_name`, and that listener's port and TLS. Viewers ask for their
+// proxy's first address only, so the host should have no more than one.
+ConnectEndpoint ResolveConnectEndpoint(
+    const PublicConfig& config, const std::vector<BoundListener>& listeners,
+    const std::string& machine_name);
+
+// The whole file of a viewer that goes through HTTP CONNECT. The ticket is in
+// the proxy's URL, as viewers show it with every connection, unasked. `via`:
+//   connect  plain SPICE inside: ours is the password, and the target's name
+//            and port (5900) are for the eye; the ticket decides
+//   tunnel   TLS from the viewer to the console's server, whose tls_port is
+//            not 0: the file has that server's password, CA and subject, and
+//            its host's name, for the viewer to check, where it has no subject
+// Escapes as BuildVv. Secret.
+std::string BuildConnectVv(const ConnectEndpoint& endpoint,
+                           const IssuedTicket& ticket, const std::string& via);
 
 // `value` as GKeyFile reads it back (g_key_file_get_string).
 std::string EscapeKeyFileValue(std::string_view value);

@@ -6,10 +6,8 @@
 #include <span>
 #include <utility>
 
-#include "gateway/base/limits.h"
+#include "gateway/door/client_leg.h"
 #include "gateway/io/deadline.h"
-#include "gateway/tls/handshake.h"
-#include "gateway/tls/tls_stream.h"
 
 namespace spicegate {
 namespace {
@@ -18,60 +16,6 @@ using proto::LinkError;
 
 // A step of the link: refused, or on to the next one.
 using Refusal = std::optional<CloseReason>;
-
-CloseReason ReasonOf(int error) {
-  switch (error) {
-    case -ETIMEDOUT:
-      return CloseReason::kPreauthTimeout;
-    case -ECANCELED:
-      return CloseReason::kShutdown;
-    default:
-      return CloseReason::kClientGone;
-  }
-}
-
-// Puts TLS on the leg.
-Task<Refusal> Secure(Leg* leg, const DoorContext* context) {
-  auto stream =
-      TlsStream::Server(context->tls, std::move(leg->stream), context->offload);
-  if (stream == nullptr) {
-    co_return CloseReason::kInternal;
-  }
-  TlsStream* tls = stream.get();
-  leg->stream = std::move(stream);
-  const int error = co_await CompleteHandshake(tls, leg->socket.get());
-  CountHandshake(*tls, error, TlsLeg::kClient, context->counters);
-  if (error == 0) {
-    co_return std::nullopt;
-  }
-  if (error == -ETIMEDOUT || error == -ECANCELED) {
-    co_return ReasonOf(error);
-  }
-  co_return ClientTlsReason(tls->failure());
-}
-
-// Sends the end of our direction, then reads and drops until the client has
-// seen it: closing with unread input would turn the answer into a RST.
-Task<void> SayGoodbye(Leg* leg, TimerWheel* timers) {
-  Deadline deadline(timers, leg->socket.get(),
-                    timers->now_ms() + kRefusalLingerMs);
-  leg->stream->ShutdownWrite();
-  std::array<uint8_t, 1024> dropped;
-  // Bounded in bytes as well: a refused client may not keep us reading.
-  for (size_t total = 0; total < kPumpBufferBytes;) {
-    const ssize_t n = leg->stream->Read(dropped);
-    if (n == 0 || (n < 0 && n != -EAGAIN)) {
-      co_return;
-    }
-    if (n > 0) {
-      total += static_cast<size_t>(n);
-      continue;
-    }
-    if (co_await leg->socket->Until(leg->stream->ReadWait()) != 0) {
-      co_return;
-    }
-  }
-}
 
 // Answers with an error reply; the link is over.
 Task<Refusal> RefuseLink(Leg* leg, TimerWheel* timers, LinkError error,
@@ -157,7 +101,7 @@ Task<Refusal> ReadHeader(Leg* leg, LinkInput* input, TimerWheel* timers,
   const std::span<uint8_t> rest = std::span(bytes).subspan(magic.size());
   int error = co_await input->Read(magic, rest.size() + kBehindLen);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ClientReasonOf(error);
   }
   if (proto::MagicPrefixWrong(magic)) {
     co_return co_await RefuseLink(leg, timers, LinkError::kInvalidMagic,
@@ -165,7 +109,7 @@ Task<Refusal> ReadHeader(Leg* leg, LinkInput* input, TimerWheel* timers,
   }
   error = co_await input->Read(rest, kBehindLen);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ClientReasonOf(error);
   }
   *header = proto::ParseLinkHeader(bytes);
   const proto::HeaderVerdict verdict = proto::JudgeLinkHeader(*header);
@@ -195,7 +139,7 @@ Task<Refusal> ReadLinkMess(Leg* leg, LinkInput* input,
   const std::span<uint8_t> used(body.data(), body_len);
   const int error = co_await input->Read(used, proto::kTicketLen);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ClientReasonOf(error);
   }
   const std::optional<proto::LinkMess> mess = proto::ParseLinkMess(used);
   if (!mess.has_value()) {
@@ -227,7 +171,7 @@ Task<Refusal> SendReply(Leg* leg, const LinkKey* key, proto::ChannelType type) {
                                             proto::OfferedCapsFor(type), reply);
   const int error = co_await WriteAll(leg, std::span(reply).first(len));
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ClientReasonOf(error);
   }
   co_return std::nullopt;
 }
@@ -245,7 +189,7 @@ Task<Refusal> ReadTicket(Leg* leg, LinkInput* input, const DoorContext* context,
     std::array<uint8_t, proto::kAuthMechanismLen> mechanism;
     const int error = co_await input->Read(mechanism, proto::kTicketLen);
     if (error != 0) {
-      co_return ReasonOf(error);
+      co_return ClientReasonOf(error);
     }
     // Where spice-server built with SASL would start a dialogue that nobody
     // can relay, a gateway refuses SASL like any unknown mechanism.
@@ -258,19 +202,22 @@ Task<Refusal> ReadTicket(Leg* leg, LinkInput* input, const DoorContext* context,
   std::array<uint8_t, proto::kTicketLen> ticket;
   const int error = co_await input->Read(ticket, 0);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ClientReasonOf(error);
   }
   // Failing to decrypt leaves an empty ticket, which is looked up like any
   // other: every wrong ticket takes the same way.
   const TicketPlaintext plaintext = context->link_key->Decrypt(ticket);
   link->ticket = TicketVault::DigestOf(plaintext.view());
+  if (context->keep_ticket) {
+    link->kept_ticket = plaintext.view();
+  }
   co_return std::nullopt;
 }
 
 Task<Refusal> RunSteps(Leg* leg, const DoorContext* context, ClientLink* link) {
   Refusal refusal;
   if (context->tls != nullptr) {
-    refusal = co_await Secure(leg, context);
+    refusal = co_await SecureClient(leg, context);
     if (refusal.has_value()) {
       co_return refusal;
     }

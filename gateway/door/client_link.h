@@ -9,22 +9,16 @@
 #ifndef SPICEGATE_GATEWAY_DOOR_CLIENT_LINK_H_
 #define SPICEGATE_GATEWAY_DOOR_CLIENT_LINK_H_
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <optional>
+#include <string>
 
-#include "gateway/auth/link_key.h"
 #include "gateway/auth/vault.h"
 #include "gateway/base/close_reason.h"
-#include "gateway/base/counters.h"
 #include "gateway/base/task.h"
 #include "gateway/base/timer_wheel.h"
+#include "gateway/door/door_context.h"
 #include "gateway/io/leg.h"
-#include "gateway/tls/kernel_tls.h"
-#include "gateway/tls/server_context.h"
 #include "proto/data_header.h"
 #include "proto/link.h"
 
@@ -39,22 +33,8 @@ struct ClientLink {
   proto::HeaderKind header_kind = proto::HeaderKind::kMini;
   bool tls = false;  // it came by TLS
   TicketDigest ticket;
-};
-
-// What the door of one listener works with. Borrowed pointers outlive the
-// task; `tls` is null on a plain listener.
-struct DoorContext {
-  TimerWheel* timers = nullptr;
-  WorkerCounters* counters = nullptr;
-  std::shared_ptr<const ServerTlsContext> tls;
-  const OffloadPolicy* offload = nullptr;  // null: TLS stays in user space
-  std::shared_ptr<const LinkKey> link_key;
-  bool need_secured = false;
-  // Told what the client asks for, once it has its reply and while its ticket,
-  // which is empty in `link`, is still on the way. Optional.
-  std::function<void(const ClientLink& link, int64_t deadline_ms)>
-      before_ticket;
-  int64_t deadline_ms = 0;  // monotonic; for the whole of it
+  // The ticket itself, where the door was told to keep it. Secret.
+  std::string kept_ticket;
 };
 
 struct DoorResult {

@@ -83,6 +83,7 @@ bool MustHearServer(proto::ChannelType type) {
 Urgency UrgencyOf(proto::ChannelType type) {
   switch (type) {
     case proto::ChannelType::kDisplay:
+    case proto::ChannelType::kTunnel:  // may well be one
       return Urgency::kDisplay;
     case proto::ChannelType::kUsbredir:
     case proto::ChannelType::kPort:
@@ -166,6 +167,7 @@ Channel::ServerFilters& Channel::server_filters() {
 void Channel::Start(Handle self, Handle session) {
   self_ = self;
   session_ = session;
+  started_s_ = static_cast<uint32_t>(context_->timers->now_ms() / 1000);
   if (MustHearServer(key_.type)) {
     inspection_ = std::make_unique<proto::MessageFramer>(header_kind_);
     to_client_.set_inspecting(true);
@@ -181,6 +183,9 @@ void Channel::Start(Handle self, Handle session) {
   }
   if (guard_ != nullptr && guard_->awaits_hello()) {
     to_client_.set_inspecting(true);
+  }
+  if (is_tunnel()) {
+    ArmIdle();
   }
   to_server_.Run(kPumpQuantumBytes);
   if (state_ == State::kRelaying) {
@@ -236,7 +241,7 @@ void Channel::OnFirstMessage() {
   to_client_.set_inspecting(false);
   inspection_.reset();
   timer_.reset();
-  if (to_server_.source_ended() || to_client_.source_ended()) {
+  if (source_ended()) {
     ArmHalfClose();
   }
   if (guard_ != nullptr) {
@@ -270,7 +275,11 @@ void Channel::OnPumpSourceEnded(Pump* pump) {
     reason_known_ = true;
     server_ended_first_ = server;
   }
-  if (first_message_ != FirstMessage::kAwaited) {
+  if (is_tunnel() && !server && !to_client_.source_ended()) {
+    // Passed on a little later, as if the leg had failed.
+    to_server_.HoldEnd();
+    ArmTimer(TunnelLingerMs());
+  } else if (first_message_ != FirstMessage::kAwaited) {
     ArmHalfClose();
   } else if (!is_display()) {
     to_server_.HoldEnd();
@@ -302,6 +311,25 @@ void Channel::ArmHalfClose() {
   ArmTimer(context_->limits->half_close_ms);
 }
 
+void Channel::ArmIdle() {
+  moved_at_last_check_ = bytes_to_client() + bytes_to_server();
+  if (context_->limits->tunnel_idle_ms > 0) {
+    ArmTimer(context_->limits->tunnel_idle_ms);
+  }
+}
+
+int64_t Channel::TunnelLingerMs() const {
+  if (bytes_to_client() > kTunnelHandshakeBytes) {
+    return kTunnelLingerMs;
+  }
+  const int64_t age_ms = context_->timers->now_ms() - started_s_ * 1000;
+  return std::max(kTunnelLingerMs, kTunnelBlindLingerMs - age_ms);
+}
+
+bool Channel::Moved() {
+  return bytes_to_client() + bytes_to_server() != moved_at_last_check_;
+}
+
 void Channel::OnPumpFinished(Pump* pump) {
   const bool server_leg_over = pump == &to_client_;
   if (to_server_.finished() && to_client_.finished()) {
@@ -310,8 +338,14 @@ void Channel::OnPumpFinished(Pump* pump) {
         Socket::End::kFin, Socket::End::kFin);
     return;
   }
-  if (server_leg_over && first_message_ == FirstMessage::kAwaited) {
+  if (!server_leg_over) {
+    return;
+  }
+  const bool awaited = first_message_ == FirstMessage::kAwaited;
+  if (awaited) {
     first_message_ = FirstMessage::kNeverComes;
+  }
+  if (awaited || to_server_.end_held()) {
     ArmHalfClose();
     Release(&to_server_);  // last: it may end the channel
   }
@@ -367,6 +401,13 @@ void Channel::End(CloseReason reason, Socket::End client_end,
   to_client_.Stop();
   EndLeg(&client(), client_end, pair_.num_finished == 2);
   owner_->OnChannelClosing(this, reason);
+  const bool server_over =
+      to_client_.source_ended() || reason == CloseReason::kServerReset;
+  if (is_tunnel() && !server_over) {
+    ArmTimer(TunnelLingerMs());
+    ReadAndDrop();
+    return;
+  }
   switch (first_message_) {
     case FirstMessage::kAwaited:
       CompleteInit();
@@ -405,7 +446,8 @@ size_t Channel::ReadAndDrop() {
       return total;
     }
     total += static_cast<size_t>(n);
-    if (EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
+    if (!is_tunnel() &&
+        EndsMessage(std::span(dropped).first(static_cast<size_t>(n)))) {
       Finish(SafeEnd::kWaited);
       return total;
     }
@@ -595,12 +637,20 @@ void Channel::OnTimer() {
     }
     return;
   }
-  const int64_t moved = bytes_to_client() + bytes_to_server();
-  if (moved == moved_at_last_check_) {
-    End(CloseReason::kHalfCloseTimeout, Socket::End::kFin, Socket::End::kFin);
+  if (to_server_.end_held()) {
+    ArmHalfClose();
+    Release(&to_server_);  // last: it may end the channel
     return;
   }
-  ArmHalfClose();
+  if (!Moved()) {
+    End(source_ended() ? CloseReason::kHalfCloseTimeout
+                       : CloseReason::kTunnelIdle,
+        Socket::End::kFin, Socket::End::kFin);
+  } else if (source_ended()) {
+    ArmHalfClose();
+  } else {
+    ArmIdle();
+  }
 }
 
 void Channel::OnFirstMessageOverdue() {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A client's leg and a server's leg joined: two pumps, what they let through,
-// the half-close rules and the last rites of the server's leg.
+// the half-close rules and the last rites of the server's leg. So is a tunnel,
+// of which nothing is known but how much flows.
 //
 //   relaying --> (both directions over, a leg failed, the session says so)
 //     |             client leg goes at once, FIN or RST as the server did
 //     v
 //   lingering    a display whose server has not sent its first message:
 //     |          closing that leg now would crash QEMU (docs/architecture.md),
-//     so it is read and dropped until the message came
+//     so it is read and dropped until the message came. A tunnel, which may be
+//     such a display: for kTunnelLingerMs or longer
 //     v
 //   ended        told to the owner, who destroys the channel later
 //
@@ -240,6 +242,10 @@ class Channel final : private PumpOwner,
   void Release(Pump* held);
   void ArmTimer(int64_t delay_ms);
   void ArmHalfClose();
+  // Looks from time to time whether anything moves through a tunnel.
+  void ArmIdle();
+  bool Moved();
+  int64_t TunnelLingerMs() const;
   void End(CloseReason reason, Socket::End client_end, Socket::End server_end);
   void Yield();
   // Returns how much it was.
@@ -250,6 +256,10 @@ class Channel final : private PumpOwner,
   Leg& client() { return pair_.legs[PumpPair::kClient]; }
   Leg& server() { return pair_.legs[PumpPair::kServer]; }
   bool is_display() const { return key_.type == proto::ChannelType::kDisplay; }
+  bool is_tunnel() const { return key_.type == proto::ChannelType::kTunnel; }
+  bool source_ended() const {
+    return to_server_.source_ended() || to_client_.source_ended();
+  }
 
   const RelayContext* const context_;
   ChannelOwner* const owner_;
@@ -260,13 +270,15 @@ class Channel final : private PumpOwner,
   Pump to_server_{&pair_, PumpPair::kClient};
   Pump to_client_{&pair_, PumpPair::kServer};
   // Few channels need these at a time, and an idle one should be small.
-  std::unique_ptr<Timer> timer_;  // half-close silence, or the end of lingering
+  // Half-close silence, the end of lingering, or a tunnel's silence.
+  std::unique_ptr<Timer> timer_;
   // Until a display's first message.
   std::unique_ptr<proto::MessageFramer> inspection_;
   std::unique_ptr<Guard> guard_;                   // client to server
   std::unique_ptr<ServerFilters> server_filters_;  // server to client
   std::shared_ptr<Migration> migration_;
   int64_t moved_at_last_check_ = 0;
+  uint32_t started_s_ = 0;  // monotonic
   State state_ = State::kRelaying;
   CloseReason reason_ = CloseReason::kInternal;
   Socket::End server_end_ = Socket::End::kFin;

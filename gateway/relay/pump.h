@@ -92,6 +92,7 @@ class Pump final : private Waiter {
     end_held_ = false;
   }
   bool held() const { return held_; }
+  bool end_held() const { return end_held_; }
   // The owner owes a Run.
   bool due() const { return due_; }
   void MakeDue() { due_ = true; }

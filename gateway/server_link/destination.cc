@@ -19,6 +19,7 @@ std::optional<ConsoleTarget> DestinationOf(const ConsoleTarget& source,
     console->ticket = *console->destination_ticket;
   }
   ConsoleTarget target;
+  target.moved = true;
   if (source.tls == nullptr) {
     if (console->port == 0) {
       return std::nullopt;

@@ -82,16 +82,17 @@ TEST(ResolverTest, EverybodyWhoAsksIsAnswered) {
 class NameLookupTest : public testing::Test {
  protected:
   Task<void> LookUp(std::string host) {
-    answer_ = co_await lookup_.Resolve(host, 5900, /*deadline_ms=*/1000);
+    const HostPort place{std::move(host), 5900};
+    answer_ = co_await lookup_.Put(place, /*deadline_ms=*/1000);
   }
 
   TimerWheel timers_{0};
   Handle asked_;
   std::string asked_host_;
-  NameLookup lookup_{&timers_, [this](Handle handle, const std::string& host,
-                                      uint16_t, int64_t) {
+  NameLookup lookup_{&timers_,
+                     [this](Handle handle, const HostPort& place, int64_t) {
                        asked_ = handle;
-                       asked_host_ = host;
+                       asked_host_ = place.host;
                      }};
   std::optional<Addresses> answer_;
 };

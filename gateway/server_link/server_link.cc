@@ -8,7 +8,7 @@
 
 #include "gateway/auth/link_key.h"
 #include "gateway/io/deadline.h"
-#include "gateway/io/listen.h"
+#include "gateway/server_link/console_dial.h"
 #include "gateway/tls/handshake.h"
 #include "gateway/tls/tls_stream.h"
 
@@ -16,17 +16,6 @@ namespace spicegate {
 namespace {
 
 using proto::LinkReplyVerdict;
-
-CloseReason ReasonOf(int error) {
-  switch (error) {
-    case -ETIMEDOUT:
-      return CloseReason::kServerTimeout;
-    case -ECANCELED:
-      return CloseReason::kShutdown;
-    default:
-      return CloseReason::kServerGone;
-  }
-}
 
 // The client's own words decide images, codecs and migration, so they go on as
 // they are. Authentication is between the gateway and the server: the ticket,
@@ -61,67 +50,24 @@ int64_t ServerLink::DeadlineIn(int64_t timeout_ms) const {
   return std::min(give_up_ms_, context_.timers->now_ms() + timeout_ms);
 }
 
-void ServerLink::Abandon() {
-  abandoned_ = true;
-  if (leg_.socket != nullptr) {
-    leg_.socket->Interrupt(-ECANCELED);
-  }
-}
+void ServerLink::Abandon() { dialer_.Abandon(); }
 
 Task<ServerLink::Failure> ServerLink::Connect() {
-  const Console& console = *target_.console;
-  const int64_t deadline_ms = DeadlineIn(context_.limits->server_connect_ms);
-  if (!console.unix_path.empty()) {
-    const absl::StatusOr<SocketAddress> address =
-        UnixAddress(console.unix_path);
-    if (!address.ok()) {
-      co_return CloseReason::kServerConnect;
-    }
-    co_return co_await ConnectTo(*address, deadline_ms);
+  Failure failure;
+  if (target_.by_qmp()) {
+    failure =
+        co_await AskForAccess(&target_, context_.access,
+                              DeadlineIn(context_.limits->server_connect_ms));
   }
-  const uint16_t port =
-      target_.tls != nullptr ? console.tls_port : console.port;
-  SocketAddress numeric;
-  if (NumericAddress(console.host, port, &numeric)) {
-    co_return co_await ConnectTo(numeric, deadline_ms);
+  if (!failure.has_value() && !leg_) {
+    failure = co_await DialConsole(
+        &dialer_, &target_, DeadlineIn(context_.limits->server_connect_ms));
   }
-  const Addresses addresses =
-      co_await context_.names->Resolve(console.host, port, deadline_ms);
-  Failure failure = CloseReason::kServerResolve;
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    // An address that never answers leaves the others their share of the time.
-    const int64_t now_ms = context_.timers->now_ms();
-    const int64_t num_left = static_cast<int64_t>(addresses.size() - i);
-    failure = co_await ConnectTo(addresses[i],
-                                 now_ms + (deadline_ms - now_ms) / num_left);
-    if (!failure.has_value()) {
-      break;
-    }
+  if (!failure.has_value()) {
+    // By whatever name it was reached, the server may be one that is watched.
+    mark_ = OwnSocketMark(context_.own_sockets, leg_.socket->fd());
   }
   co_return failure;
-}
-
-Task<ServerLink::Failure> ServerLink::ConnectTo(SocketAddress address,
-                                                int64_t deadline_ms) {
-  if (abandoned_) {
-    co_return CloseReason::kShutdown;
-  }
-  const int fd = context_.driver->OpenSocket(address.family());
-  if (fd < 0) {
-    co_return CloseReason::kInternal;
-  }
-  leg_ = Leg::Plain(context_.driver, fd);
-  if (address.family() != AF_UNIX) {
-    TuneConnectingSocket(fd);
-  }
-  const Deadline deadline(context_.timers, leg_.socket.get(), deadline_ms);
-  const int error = co_await leg_.socket->Connected(address.get(), address.len);
-  if (error == 0) {
-    co_return std::nullopt;
-  }
-  co_return error == -ETIMEDOUT || error == -ECANCELED
-      ? ReasonOf(error)
-      : CloseReason::kServerConnect;
 }
 
 Task<ServerLink::Failure> ServerLink::Secure() {
@@ -138,7 +84,7 @@ Task<ServerLink::Failure> ServerLink::Secure() {
     co_return std::nullopt;
   }
   if (error == -ETIMEDOUT || error == -ECANCELED) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   co_return ServerTlsReason(tls->failure());
 }
@@ -154,7 +100,7 @@ Task<ServerLink::Failure> ServerLink::Link(const ServerLinkRequest* request) {
   const size_t len = proto::EncodeLinkMess(fields, mess);
   const int error = co_await WriteAll(&leg_, std::span(mess).first(len));
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   co_return co_await ReadReply();
 }
@@ -175,7 +121,7 @@ Task<ServerLink::Failure> ServerLink::ReadReply() {
     len = co_await ReadAtLeast(&leg_, reply, proto::kLinkHeaderLen);
   }
   if (len < 0) {
-    co_return ReasonOf(len);
+    co_return ServerReasonOf(len);
   }
   std::span<uint8_t> left(reply);
   const proto::LinkHeader header =
@@ -189,7 +135,7 @@ Task<ServerLink::Failure> ServerLink::ReadReply() {
   const int error = co_await ReadExactly(
       &leg_, left.first(whole_len).subspan(static_cast<size_t>(len)));
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   const proto::ParsedLinkReply parsed = proto::ParseLinkReply(used);
   switch (parsed.verdict) {
@@ -221,7 +167,7 @@ Task<ServerLink::Failure> ServerLink::Authenticate(
   }
   int error = co_await WriteAll(&leg_, auth);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   const Failure failure = co_await ReadResult();
   if (failure.has_value()) {
@@ -231,7 +177,7 @@ Task<ServerLink::Failure> ServerLink::Authenticate(
   // with the ticket.
   error = co_await WriteAll(&leg_, first_message);
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   co_return std::nullopt;
 }
@@ -243,7 +189,7 @@ Task<ServerLink::Failure> ServerLink::ReadResult() {
     error = co_await ReadExactly(&leg_, result);
   }
   if (error != 0) {
-    co_return ReasonOf(error);
+    co_return ServerReasonOf(error);
   }
   result_ = proto::ParseLinkResult(result);
   switch (result_) {

@@ -18,26 +18,16 @@
 #include <span>
 
 #include "gateway/base/close_reason.h"
-#include "gateway/base/counters.h"
-#include "gateway/base/limits.h"
 #include "gateway/base/task.h"
-#include "gateway/base/timer_wheel.h"
-#include "gateway/console/console.h"
 #include "gateway/io/leg.h"
-#include "gateway/server_link/name_lookup.h"
-#include "gateway/tls/client_context.h"
-#include "gateway/tls/kernel_tls.h"
+#include "gateway/server_link/dialer.h"
+#include "gateway/server_link/link_context.h"
+#include "gateway/server_link/own_sockets.h"
 #include "proto/caps.h"
 #include "proto/channel.h"
 #include "proto/link.h"
 
 namespace spicegate {
-
-// Where a console is and how its server proves itself.
-struct ConsoleTarget {
-  std::shared_ptr<const Console> console;
-  std::shared_ptr<const ClientTlsContext> tls;  // when it has a tls_port
-};
 
 // What the server is asked for.
 struct ServerLinkRequest {
@@ -45,16 +35,6 @@ struct ServerLinkRequest {
   proto::ChannelKey channel;
   proto::CapsWords common_caps;   // the client's
   proto::CapsWords channel_caps;  // the client's
-};
-
-// The worker's things that a link uses; they outlive it.
-struct ServerLinkContext {
-  IoDriver* driver = nullptr;
-  TimerWheel* timers = nullptr;
-  NameLookup* names = nullptr;
-  WorkerCounters* counters = nullptr;
-  const Limits* limits = nullptr;
-  const OffloadPolicy* offload = nullptr;  // null: TLS stays in user space
 };
 
 class ServerLink {
@@ -72,6 +52,10 @@ class ServerLink {
         give_up_ms_(give_up_ms) {}
   ServerLink(const ServerLink&) = delete;
   ServerLink& operator=(const ServerLink&) = delete;
+
+  // Links over a plain connection that is there already, where a new one would
+  // lead to the same server. Before Open.
+  void Adopt(Leg leg) { leg_ = std::move(leg); }
 
   // Connects and links, up to the server's reply. Once.
   Task<Failure> Open(ServerLinkRequest request);
@@ -92,12 +76,13 @@ class ServerLink {
   // hurts no server.
   Leg TakeLeg() { return std::move(leg_); }
   Leg* leg() { return &leg_; }
+  // What says that the connection is ours; goes with the leg.
+  OwnSocketMark TakeMark() { return std::move(mark_); }
 
  private:
   // In so many milliseconds, or earlier when it has to give up.
   int64_t DeadlineIn(int64_t timeout_ms) const;
   Task<Failure> Connect();
-  Task<Failure> ConnectTo(SocketAddress address, int64_t deadline_ms);
   Task<Failure> Secure();
   Task<Failure> Link(const ServerLinkRequest* request);
   // Waits for the answer to what was just sent: a read would find nothing yet.
@@ -107,10 +92,11 @@ class ServerLink {
   Task<Failure> ReadResult();
 
   const ServerLinkContext context_;
-  const ConsoleTarget target_;
+  ConsoleTarget target_;
   const int64_t give_up_ms_;
   Leg leg_;
-  bool abandoned_ = false;
+  OwnSocketMark mark_;
+  Dialer dialer_{context_, &leg_};
   std::array<uint8_t, proto::kPubKeyLen> server_key_{};
   proto::LinkError result_ = proto::LinkError::kOk;
 };

@@ -13,9 +13,12 @@ absl::StatusOr<std::shared_ptr<const TargetTable>> TargetTable::Build(
     target.console = FindConsole(consoles, console.name);
     if (const ConsoleTarget* same = SameServer(previous, console)) {
       target.tls = same->tls;
-    } else if (console.tls_port != 0) {
-      auto tls = ClientTlsContext::Create(console.ca_pem, console.host_subject,
-                                          console.host);
+    } else if (!console.ca_pem.empty()) {
+      // Where a server is asked over QMP its host is known later.
+      const std::string host =
+          console.qmp_path.empty() ? console.host : "localhost";
+      auto tls =
+          ClientTlsContext::Create(console.ca_pem, console.host_subject, host);
       if (!tls.ok()) {
         return absl::InvalidArgumentError("console \"" + console.name + "\": " +
                                           std::string(tls.status().message()));

@@ -46,6 +46,24 @@ TEST(TargetTableTest, OnlyConsolesWithATlsPortHaveTls) {
   EXPECT_FALSE((*table)->Find("other").has_value());
 }
 
+TEST(TargetTableTest, AServerOverQmpHasTlsWhereTheConsoleHasACa) {
+  Console plain;
+  plain.name = "plain";
+  plain.qmp_path = "/run/plain.qmp";
+  Console tls;
+  tls.name = "tls";
+  tls.qmp_path = "/run/tls.qmp";
+  tls.ca_pem = TlsConsole().ca_pem;
+  const auto table = Build({plain, tls});
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ((*table)->Find("plain")->tls, nullptr);
+  EXPECT_TRUE((*table)->Find("plain")->by_qmp());
+  EXPECT_NE((*table)->Find("tls")->tls, nullptr);
+  EXPECT_FALSE((*table)->Find("tls")->moved);
+  tls.host_subject = "no such thing";
+  EXPECT_FALSE(Build({tls}).ok());
+}
+
 TEST(TargetTableTest, WhatDidNotChangeKeepsItsTlsSessions) {
   const Console console = TlsConsole();
   const auto first = Build({console});

@@ -79,7 +79,11 @@ void EarlyDials::Begin(EarlyDialRequest request) {
 
 bool EarlyDials::IsWelcome(const Session* session,
                            const EarlyDialRequest& request) const {
-  return session != nullptr && !session->ending.has_value() &&
+  // What is no console's is dialled by whoever judges each of its addresses.
+  const bool listed =
+      session != nullptr && (session->terms.passage == nullptr ||
+                             session->terms.passage->only_to == nullptr);
+  return listed && !session->ending.has_value() &&
          request.link.channel.type != proto::ChannelType::kMain &&
          session->connection_id == request.link.connection_id &&
          IsSameHost(session->terms.client, request.client_address) &&

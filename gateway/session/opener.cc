@@ -146,6 +146,39 @@ class OpeningMain {
   TicketDigest digest_;
 };
 
+// Let through to a place that is no console's.
+bool IsUnlisted(const Passage* passage) {
+  return passage != nullptr &&
+         passage->grant.kind != ConnectGrant::Kind::kConsole;
+}
+
+// Such a place, with the ticket that the client has for it.
+ConsoleTarget Unlisted(const ConnectGrant& grant, const std::string& ticket,
+                       GuardMode guard) {
+  auto console = std::make_shared<Console>();
+  console->name = grant.name;
+  console->host = grant.host;
+  console->port = grant.port;
+  console->ticket = ticket;
+  console->guard = guard;
+  ConsoleTarget target;
+  target.console = std::move(console);
+  return target;
+}
+
+std::shared_ptr<const PassageTerms> TermsOf(const Passage* passage) {
+  if (passage == nullptr) {
+    return nullptr;
+  }
+  auto terms = std::make_shared<PassageTerms>();
+  terms->alias = passage->alias;
+  if (IsUnlisted(passage)) {
+    terms->only_to = passage->settings;
+    terms->may_reach = passage->may_reach;
+  }
+  return terms;
+}
+
 Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
                           std::span<uint8_t> message) {
   const size_t header_len = proto::DataHeaderLen(kind);
@@ -163,11 +196,12 @@ Task<int> ReadInitMessage(Leg* client, proto::HeaderKind kind,
 
 }  // namespace
 
-Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
-                                                     ClientLink link,
-                                                     TicketClaim ticket) {
+Task<std::optional<CloseReason>> ChannelOpener::Open(
+    Handle handle, ClientLink link, TicketClaim ticket,
+    std::unique_ptr<Passage> passage) {
   Opening* opening = openings_->Get(handle);
   Place place;
+  place.passage = std::move(passage);
   Refusal refusal = co_await FindPlace(opening, &link, &ticket, &place);
   if (refusal.has_value()) {
     co_return refusal;
@@ -190,6 +224,9 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
           : &own.emplace(server_, place.route.target,
                          GiveUpTime(place.route, server_.timers->now_ms(),
                                     *server_.limits));
+  if (early == nullptr && IsConnected(place)) {
+    server->Adopt(std::move(place.passage->server));
+  }
   opening->server = server->leg();
   if (early != nullptr) {
     refusal = co_await early->Opened();
@@ -228,6 +265,23 @@ Task<std::optional<CloseReason>> ChannelOpener::Open(Handle handle,
   co_return refusal;
 }
 
+bool ChannelOpener::IsConnected(const Place& place) {
+  return place.passage != nullptr && place.passage->server &&
+         place.route.destination_of == nullptr && !place.route.target.moved;
+}
+
+bool ChannelOpener::MayTell(const Place& place, LinkError result) {
+  switch (result) {
+    case LinkError::kBadConnectionId:
+    case LinkError::kChannelNotAvailable:
+      return place.session && place.route.destination_of == nullptr;
+    case LinkError::kPermissionDenied:
+      return !place.session && IsUnlisted(place.passage.get());
+    default:
+      return false;
+  }
+}
+
 void ChannelOpener::FailMigration(const Place& place, CloseReason refusal) {
   if (place.route.destination_of != nullptr) {
     registry_->FailMigration(place.session, place.route.destination_of.get(),
@@ -245,19 +299,22 @@ Task<ChannelOpener::Refusal> ChannelOpener::FindPlace(Opening* opening,
                                                       const TicketClaim* ticket,
                                                       Place* place) {
   if (link->channel.type == ChannelType::kMain && link->connection_id == 0) {
-    co_return FindServer(*ticket, place);
+    co_return FindServer(*link, *ticket, place);
   }
   co_return co_await FindSession(opening, link, place);
 }
 
-ChannelOpener::Refusal ChannelOpener::FindServer(const TicketClaim& ticket,
+ChannelOpener::Refusal ChannelOpener::FindServer(const ClientLink& link,
+                                                 const TicketClaim& ticket,
                                                  Place* place) {
   std::optional<ConsoleTarget> target = registry_->SwitchedTo(ticket.digest());
   if (target.has_value() && target->console == nullptr) {
     return CloseReason::kDestinationRefused;
   }
   if (!target.has_value()) {
-    target = find_target_(ticket.console());
+    target = IsUnlisted(place->passage.get())
+                 ? Unlisted(place->passage->grant, link.kept_ticket, guard_)
+                 : find_target_(ticket.console());
   }
   if (!target.has_value()) {
     return CloseReason::kConsoleUnknown;
@@ -338,12 +395,8 @@ Task<ChannelOpener::Refusal> ChannelOpener::OpenPlain(Opening* opening,
       server->give_up_ms());
   Refusal refusal = co_await server->Authenticate(timeout_ms, {});
   if (refusal.has_value()) {
-    // What the server says about the channel is the client's to know; what it
-    // says about its own ticket is not.
     const LinkError result = server->result();
-    if (place->session && place->route.destination_of == nullptr &&
-        (result == LinkError::kBadConnectionId ||
-         result == LinkError::kChannelNotAvailable)) {
+    if (MayTell(*place, result)) {
       co_await SendLinkResult(&opening->client, server_.timers, result);
     }
     co_return refusal;
@@ -419,13 +472,15 @@ void ChannelOpener::Join(Opening* opening, const ClientLink* link, Place* place,
     terms.policy = place->policy;
     terms.client = opening->client_address;
     terms.client_tls = link->tls;
+    terms.passage = TermsOf(place->passage.get());
     session =
         registry_->BeginSession(std::move(place->ticket), std::move(terms));
   }
   opening->server = nullptr;
-  registry_->AddChannel(session, link->channel, link->header_kind,
-                        std::move(opening->client), server->TakeLeg(),
-                        place->route.destination_of, bytes_sent);
+  const Handle channel = registry_->AddChannel(
+      session, link->channel, link->header_kind, std::move(opening->client),
+      server->TakeLeg(), place->route.destination_of, bytes_sent);
+  registry_->KeepMark(channel, server->TakeMark());
 }
 
 }  // namespace spicegate

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,7 @@
 #include "gateway/server_link/server_link.h"
 #include "gateway/session/early_dial.h"
 #include "gateway/session/opening.h"
+#include "gateway/session/passage.h"
 #include "gateway/session/registry.h"
 #include "proto/display_channel.h"
 
@@ -31,12 +33,14 @@ class ChannelOpener {
  public:
   ChannelOpener(const ServerLinkContext& server, SessionRegistry* registry,
                 OpeningTable* openings, EarlyDials* early_dials,
-                const PolicySet* policies, FindTarget find_target)
+                const PolicySet* policies, GuardMode guard,
+                FindTarget find_target)
       : server_(server),
         registry_(registry),
         openings_(openings),
         early_dials_(early_dials),
         policies_(policies),
+        guard_(guard),
         find_target_(std::move(find_target)) {}
   ChannelOpener(const ChannelOpener&) = delete;
   ChannelOpener& operator=(const ChannelOpener&) = delete;
@@ -47,8 +51,10 @@ class ChannelOpener {
   // reason: refused; the client has been told what it should know, and its leg
   // is still in the opening. A fault of the server's is never told as a
   // result: viewers would ask their user for another password.
+  // `passage` is what the link came through, where that was CONNECT.
   Task<std::optional<CloseReason>> Open(Handle opening, ClientLink link,
-                                        TicketClaim ticket);
+                                        TicketClaim ticket,
+                                        std::unique_ptr<Passage> passage = {});
 
  private:
   using Refusal = std::optional<CloseReason>;
@@ -59,15 +65,22 @@ class ChannelOpener {
     Route route;
     Policy policy;  // of a new session
     TicketClaim ticket;
+    std::unique_ptr<Passage> passage;
   };
 
   Task<Refusal> FindPlace(Opening* opening, const ClientLink* link,
                           const TicketClaim* ticket, Place* place);
   // A session begins.
-  Refusal FindServer(const TicketClaim& ticket, Place* place);
+  Refusal FindServer(const ClientLink& link, const TicketClaim& ticket,
+                     Place* place);
   // A link of a session that lives: to its server or to where it migrates.
   Task<Refusal> FindSession(Opening* opening, const ClientLink* link,
                             Place* place);
+  // The server has been reached while the client waited to be let through.
+  static bool IsConnected(const Place& place);
+  // What the server says about the channel is the client's to know; what it
+  // says about its own ticket is not, unless the client had to know that one.
+  static bool MayTell(const Place& place, proto::LinkError result);
   // The link's failure is its migration's.
   void FailMigration(const Place& place, CloseReason refusal);
   Task<Refusal> OpenPlain(Opening* opening, const ClientLink* link,
@@ -86,6 +99,7 @@ class ChannelOpener {
   OpeningTable* const openings_;
   EarlyDials* const early_dials_;
   const PolicySet* const policies_;
+  const GuardMode guard_;  // of places that are no console's
   const FindTarget find_target_;
 };
 

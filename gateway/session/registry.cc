@@ -47,6 +47,12 @@ Handle SessionRegistry::BeginSession(TicketClaim ticket, SessionTerms terms) {
   if (const auto returned = returning_.Take(digest)) {
     OnReturned(*returned, MigrationResult::kCompleted);
   }
+  const Handle handle = MakeSession(std::move(ticket), std::move(terms));
+  by_ticket_.emplace(digest, handle);
+  return handle;
+}
+
+Handle SessionRegistry::MakeSession(TicketClaim ticket, SessionTerms terms) {
   const Handle handle = sessions_.Emplace();
   CHECK(handle);
   Session* session = sessions_.Get(handle);
@@ -54,10 +60,26 @@ Handle SessionRegistry::BeginSession(TicketClaim ticket, SessionTerms terms) {
   session->ticket = std::move(ticket);
   session->terms = std::move(terms);
   session->started_ms = relay_.timers->now_ms();
-  by_ticket_.emplace(digest, handle);
   relay_.pumps.counters->sessions_opened.Add(1);
   relay_.pumps.counters->sessions_open.Add(1);
   return handle;
+}
+
+Handle SessionRegistry::JoinTunnels(TicketClaim ticket, SessionTerms terms) {
+  const TicketDigest digest = ticket.digest();
+  const auto found = tunnels_.find(digest);
+  if (found != tunnels_.end()) {
+    return found->second;
+  }
+  const Handle handle = MakeSession(std::move(ticket), std::move(terms));
+  tunnels_.emplace(digest, handle);
+  return handle;
+}
+
+void SessionRegistry::KeepMark(Handle channel, OwnSocketMark mark) {
+  if (mark && channels_.Get(channel) != nullptr) {
+    marks_.insert_or_assign(channel.slot, std::move(mark));
+  }
 }
 
 bool SessionRegistry::HasRoom(const Session& session) const {
@@ -95,17 +117,18 @@ Handle SessionRegistry::FindSession(const TicketDigest& ticket,
   return session->connection_id == connection_id ? found->second : Handle{};
 }
 
-void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
-                                 proto::HeaderKind header_kind, Leg client,
-                                 Leg server,
-                                 std::shared_ptr<Migration> destination_of,
-                                 size_t bytes_sent) {
+Handle SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
+                                   proto::HeaderKind header_kind, Leg client,
+                                   Leg server,
+                                   std::shared_ptr<Migration> destination_of,
+                                   size_t bytes_sent) {
   client.BeginRelaying(relay_.pumps.counters);
   server.BeginRelaying(relay_.pumps.counters);
   Session* session = sessions_.Get(session_handle);
   ChannelRules rules;
   if (session != nullptr) {
-    rules.guard = session->terms.target.console->guard;
+    rules.guard = session->terms.tunnel ? GuardMode::kOff
+                                        : session->terms.target.console->guard;
     rules.policy = session->terms.policy;
   }
   rules.destination_of = destination_of;
@@ -132,6 +155,7 @@ void SessionRegistry::AddChannel(Handle session_handle, proto::ChannelKey key,
     }
     channel->Close(CloseReason::kMigrationOver);
   }
+  return handle;
 }
 
 void SessionRegistry::List(Session* session, Channel* channel, Handle handle) {
@@ -163,6 +187,7 @@ bool SessionRegistry::RunTurn() {
   const std::vector<Handle> ended = std::exchange(ended_, {});
   for (const Handle handle : ended) {
     channels_.Erase(handle);
+    marks_.erase(handle.slot);
   }
   retired_.clear();
   return !run_queue_.empty() || !ended_.empty();
@@ -191,6 +216,20 @@ size_t SessionRegistry::RunOne(RunQueue::Entry entry) {
     }
   }
   return moved;
+}
+
+int64_t SessionRegistry::CloseConsole(const std::string& console,
+                                      CloseReason reason) {
+  int64_t num_closed = 0;
+  for (const Handle handle : sessions_.Handles()) {
+    const Session* session = sessions_.Get(handle);
+    if (session != nullptr && !session->ending.has_value() &&
+        session->terms.target.console->name == console) {
+      EndSession(handle, reason);
+      ++num_closed;
+    }
+  }
+  return num_closed;
 }
 
 void SessionRegistry::CloseAll(CloseReason reason) {
@@ -223,9 +262,16 @@ void SessionRegistry::OnMainInit(Channel* channel, uint32_t session_id) {
   watcher_->OnSessionNamed(channel->session(), session_id);
 }
 
-void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
+void SessionRegistry::ForgetLink() {
   relay_.pumps.counters->links_open.Add(-1);
   links_open_->fetch_sub(1, std::memory_order_relaxed);
+}
+
+void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
+  // A tunnel counts until it has lingered: each does, and for long.
+  if (channel->key().type != proto::ChannelType::kTunnel) {
+    ForgetLink();
+  }
   Session* session = sessions_.Get(channel->session());
   if (session != nullptr && !session->ending.has_value()) {
     OnClosingInMigration(session, channel, reason);
@@ -260,7 +306,8 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
     return;
   }
   session->ending = reason;
-  by_ticket_.erase(session->ticket.digest());
+  (session->terms.tunnel ? tunnels_ : by_ticket_)
+      .erase(session->ticket.digest());
   if (session->migration != nullptr) {
     EndMigration(session, MigrationResult::kFailed, reason);
   }
@@ -278,7 +325,8 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
   for (const Handle channel_handle : channels) {
     Channel* channel = channels_.Get(channel_handle);
     if (channel != nullptr) {
-      const bool is_main = channel_handle == session->main;
+      const bool is_main =
+          channel_handle == session->main || session->terms.tunnel;
       channel->Close(is_main ? reason : CloseReason::kSessionOver);
     }
   }
@@ -287,6 +335,9 @@ void SessionRegistry::EndSession(Handle handle, CloseReason reason) {
 
 void SessionRegistry::OnChannelEnded(Channel* channel) {
   relay_.pumps.counters->channels_open[IndexOf(*channel)].Add(-1);
+  if (channel->key().type == proto::ChannelType::kTunnel) {
+    ForgetLink();
+  }
   ended_.push_back(channel->handle());
   Session* session = sessions_.Get(channel->session());
   if (session == nullptr) {
@@ -298,6 +349,9 @@ void SessionRegistry::OnChannelEnded(Channel* channel) {
   session->bytes->to_server[IndexOf(*channel)] += channel->bytes_to_server();
   session->bytes->to_client[IndexOf(*channel)] += channel->bytes_to_client();
   std::erase(session->channels, channel->handle());
+  if (session->terms.tunnel && session->channels.empty()) {
+    EndSession(channel->session(), channel->reason());
+  }
   ForgetIfOver(channel->session());
 }
 
@@ -354,10 +408,15 @@ void SessionRegistry::LogEnd(const Session& session) const {
     bytes += '}';
   }
   bytes += '}';
-  LogLine(LogLevel::kInfo, "session_end")
-      .Str("console", session.terms.target.console->name)
-      .Str("client", session.terms.client)
-      .Int("duration_ms", relay_.timers->now_ms() - session.started_ms)
+  LogLine line(LogLevel::kInfo, "session_end");
+  line.Str("console", session.terms.target.console->name)
+      .Str("client", session.terms.client);
+  if (session.terms.tunnel) {
+    line.Str("kind", "tunnel");
+  } else if (session.terms.passage != nullptr) {
+    line.Str("via", "connect");
+  }
+  line.Int("duration_ms", relay_.timers->now_ms() - session.started_ms)
       .Str("reason", CloseReasonName(*session.ending))
       .Raw("bytes", bytes);
 }

@@ -29,6 +29,7 @@
 #include "gateway/relay/migration.h"
 #include "gateway/server_link/server_link.h"
 #include "gateway/session/opening.h"
+#include "gateway/session/passage.h"
 #include "gateway/session/returning_clients.h"
 #include "gateway/session/run_queue.h"
 
@@ -55,9 +56,12 @@ struct SessionTerms {
   Policy policy;
   std::string client;  // address of the main channel's client
   bool client_tls = false;
+  bool tunnel = false;  // its channels are tunnels, equal to each other
+  std::shared_ptr<const PassageTerms> passage;  // where it came by CONNECT
 };
 
-// One person at one desktop.
+// One person at one desktop. Tunnels have no main channel: their session ends
+// with the last of them.
 struct Session {
   TicketClaim ticket;
   // Where its other channels go, whatever the directory says by then.
@@ -118,6 +122,14 @@ class SessionRegistry final : private ChannelOwner {
   // lives with the same ticket is closed: QEMU drops it anyway.
   Handle BeginSession(TicketClaim ticket, SessionTerms terms);
 
+  // The session of the tunnels with this ticket; a new one with these terms
+  // when there is none.
+  Handle JoinTunnels(TicketClaim ticket, SessionTerms terms);
+
+  // Keeps what says that a channel's connection to its server is ours, for as
+  // long as the channel is there. Right after its AddChannel.
+  void KeepMark(Handle channel, OwnSocketMark mark);
+
   // Where a new session with this ticket goes, if the server of the one before
   // it has sent its client there.
   std::optional<ConsoleTarget> SwitchedTo(const TicketDigest& ticket);
@@ -162,15 +174,20 @@ class SessionRegistry final : private ChannelOwner {
   // Joins the legs and starts to relay. A session that has ended meanwhile
   // closes the channel at once, in its server's safe way. So does a migration
   // whose destination the channel leads to, and that is over. `bytes_sent`
-  // counts what the client's opening has sent to the server already.
-  void AddChannel(Handle session, proto::ChannelKey key,
-                  proto::HeaderKind header_kind, Leg client, Leg server,
-                  std::shared_ptr<Migration> destination_of, size_t bytes_sent);
+  // counts what the client's opening has sent to the server already. The
+  // channel may have ended when it returns; it is there until the next turn.
+  Handle AddChannel(Handle session, proto::ChannelKey key,
+                    proto::HeaderKind header_kind, Leg client, Leg server,
+                    std::shared_ptr<Migration> destination_of,
+                    size_t bytes_sent);
 
   // Once a turn of the loop: runs channels that have bytes to move, fairly and
   // about kTurnBytes of them, and frees those that ended. True when it should
   // be called again after no more than a look for new work.
   bool RunTurn();
+
+  // Ends the sessions of one console; returns how many.
+  int64_t CloseConsole(const std::string& console, CloseReason reason);
 
   // Ends every session. Displays may linger; done() tells when all are gone.
   void CloseAll(CloseReason reason);
@@ -221,6 +238,14 @@ class SessionRegistry final : private ChannelOwner {
   // The reason of a channel that ends, as its session sees it.
   CloseReason MigrationReason(const Channel& channel, CloseReason reason);
 
+  // A session in the tables, with its ticket in use.
+  Handle MakeSession(TicketClaim ticket, SessionTerms terms);
+  // Where a session that came by CONNECT may migrate. Sets what holds for each
+  // address that the place may resolve to.
+  static bool MayMigrate(const Session& session, const proto::DstInfo& to,
+                         std::shared_ptr<const AddressFilter>* may_dial);
+  // One client connection less, for the limit.
+  void ForgetLink();
   // Enters a new channel into its session.
   void List(Session* session, Channel* channel, Handle handle);
   // What a main channel's end is to its session.
@@ -239,8 +264,13 @@ class SessionRegistry final : private ChannelOwner {
   Slab<Session> sessions_;
   Slab<Channel> channels_;
   absl::flat_hash_map<TicketDigest, Handle> by_ticket_;
+  absl::flat_hash_map<TicketDigest, Handle> tunnels_;  // sessions of tunnels
   absl::flat_hash_map<TicketDigest, int> mains_opening_;
   ReturningClients returning_;
+  // Whose words the client was told last (OnMigrateTo).
+  std::shared_ptr<const PassageTerms> told_;
+  // Of channels whose server may be watched for connections of others.
+  absl::flat_hash_map<uint32_t, OwnSocketMark> marks_;  // by slot
   // Over, but perhaps still in the hands of a channel's filter.
   std::vector<std::shared_ptr<Migration>> retired_;
   RunQueue run_queue_;

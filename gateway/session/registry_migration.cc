@@ -21,18 +21,53 @@ Departure SessionRegistry::DepartureTo(const Session& session,
   departure.from = PlaceOf(session.terms.target);
   departure.to = std::string(to.host) + ":" +
                  std::to_string(to.sport != 0 ? to.sport : to.port);
-  if (migration_settings_->destinations.Allows(to.host)) {
+  std::shared_ptr<const AddressFilter> may_dial;
+  if (migration_settings_->destinations.Allows(to.host) &&
+      MayMigrate(session, to, &may_dial)) {
     auto target = DestinationOf(session.terms.target, to);
     if (target.has_value()) {
       departure.target = *std::move(target);
+      departure.target.may_dial = std::move(may_dial);
       departure.to = PlaceOf(departure.target);
     }
   }
   return departure;
 }
 
+bool SessionRegistry::MayMigrate(
+    const Session& session, const proto::DstInfo& to,
+    std::shared_ptr<const AddressFilter>* may_dial) {
+  const PassageTerms* passage = session.terms.passage.get();
+  if (passage == nullptr || passage->only_to == nullptr) {
+    return true;
+  }
+  const uint16_t port = to.port;
+  const auto verdict = passage->only_to->allow.Judge(to.host, port);
+  const bool by_name = verdict == AllowList::Verdict::kAllowed;
+  SocketAddress address;
+  if (verdict == AllowList::Verdict::kRefused ||
+      (NumericAddress(std::string(to.host), port, &address) &&
+       !passage->may_reach(address, port, by_name))) {
+    return false;
+  }
+  *may_dial = std::make_shared<const AddressFilter>(
+      [may_reach = passage->may_reach, port,
+       by_name](const SocketAddress& resolved) {
+        return may_reach(resolved, port, by_name);
+      });
+  return true;
+}
+
 proto::DstInfo SessionRegistry::PlaceFor(const Session* session,
                                          const proto::DstInfo& to) const {
+  if (session != nullptr && session->terms.passage != nullptr) {
+    const ConnectAlias& alias = session->terms.passage->alias;
+    proto::DstInfo told;
+    told.host = alias.host;
+    told.port = alias.port;
+    told.src_mig_version = to.src_mig_version;
+    return told;
+  }
   const PublicPlace& place = migration_settings_->place;
   const bool tls = session != nullptr && session->terms.client_tls;
   proto::DstInfo told;
@@ -48,6 +83,9 @@ proto::DstInfo SessionRegistry::OnMigrateTo(Channel* channel,
                                             MigrationKind kind,
                                             const proto::DstInfo& to) {
   Session* session = sessions_.Get(channel->session());
+  // Now, as the session may be gone in the end.
+  told_ = session != nullptr ? session->terms.passage : nullptr;
+  const proto::DstInfo told = PlaceFor(session, to);
   if (session != nullptr && !session->ending.has_value() &&
       session->main == channel->handle()) {
     if (session->migration != nullptr) {
@@ -66,7 +104,7 @@ proto::DstInfo SessionRegistry::OnMigrateTo(Channel* channel,
       BeginMigration(session, kind, DepartureTo(*session, to));
     }
   }
-  return PlaceFor(session, to);
+  return told;
 }
 
 void SessionRegistry::BeginMigration(Session* session, MigrationKind kind,

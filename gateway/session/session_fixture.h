@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "gateway/session/connection_index.h"
 #include "gateway/session/early_dial.h"
 #include "gateway/session/opener.h"
+#include "gateway/session/passage.h"
 #include "gateway/session/recording_driver.h"
 #include "proto/main_channel.h"
 
@@ -29,6 +31,8 @@ namespace spicegate {
 inline constexpr uint16_t kServerPort = 5900;
 inline constexpr uint32_t kSessionId = 77;
 inline constexpr char kPassword[] = "qemu password";
+inline constexpr char kAliasHost[] = "alias.example.test";
+inline constexpr uint16_t kAliasPort = 61000;
 inline constexpr char kClientAddress[] = "192.0.2.1:50001";
 
 inline std::string Message(uint16_t type, std::span<const uint8_t> body) {
@@ -156,9 +160,16 @@ class SessionFixture : public testing::Test {
   }
 
   Task<void> Serve(Client* client) {
+    std::unique_ptr<Passage> passage;
+    if (make_passage_) {
+      passage = make_passage_();
+    }
     TicketClaim ticket = vault_.Claim(client->link.ticket, driver_.NowMs());
-    client->refusal =
-        co_await opener_.Open(client->opening, client->link, std::move(ticket));
+    if (!ticket && passage != nullptr) {
+      ticket = TicketClaim::Unvaulted(client->link.ticket, passage->grant.name);
+    }
+    client->refusal = co_await opener_.Open(
+        client->opening, client->link, std::move(ticket), std::move(passage));
     End(client);
   }
 
@@ -168,21 +179,58 @@ class SessionFixture : public testing::Test {
     return client;
   }
 
+  // Let through by CONNECT: to the console, ...
+  std::unique_ptr<Passage> PassageToConsole() {
+    auto passage = std::make_unique<Passage>();
+    passage->alias = {kAliasHost, kAliasPort};
+    passage->settings = connect_;
+    passage->grant.kind = ConnectGrant::Kind::kConsole;
+    passage->grant.claim =
+        vault_.Claim(TicketVault::DigestOf(ticket_text_), driver_.NowMs());
+    passage->grant.name = "vm";
+    return passage;
+  }
+  // ... or to a place of that name that is no console's. It is connected;
+  // `server` is its end.
+  std::unique_ptr<Passage> PassageTo(const std::string& name, SimPeer* server) {
+    auto passage = std::make_unique<Passage>();
+    passage->alias = {kAliasHost, kAliasPort};
+    passage->settings = connect_;
+    passage->may_reach = [this](const SocketAddress& address, uint16_t port,
+                                bool by_name) {
+      reached_ = AddressText(address) + " " + std::to_string(port) +
+                 (by_name ? " by name" : "");
+      return may_reach_;
+    };
+    passage->grant.kind = ConnectGrant::Kind::kAllowed;
+    passage->grant.host = "127.0.0.1";
+    passage->grant.port = kServerPort;
+    passage->grant.name = name;
+    passage->grant.group = TicketVault::DigestOf("allowed " + name);
+    auto connection = network_.Connection();
+    passage->server = Leg::Plain(&dialler_, connection.first);
+    *server = std::move(connection.second);
+    return passage;
+  }
+
   // The server's side of the newest connection, up to its link reply.
   SimPeer AnswerLink() { return AnswerLink(listener_); }
   SimPeer AnswerLink(int listener) {
     SimPeer server = network_.AcceptPeer(listener);
     EXPECT_TRUE(server.open());
-    link_message_ = server.ReadAll();
+    AnswerLinkOn(&server);
+    return server;
+  }
+  void AnswerLinkOn(SimPeer* server) {
+    link_message_ = server->ReadAll();
     EXPECT_GE(link_message_.size(),
               proto::kLinkHeaderLen + proto::kLinkMessFixedLen);
     std::array<uint8_t, proto::kMaxLinkReplyLen> reply;
     const size_t len = proto::EncodeLinkReply(
         ServerKey()->public_key_der(),
         proto::ReplyCapsFor(proto::ChannelType::kMain), reply);
-    server.WriteString(std::string(reply.begin(), reply.begin() + len));
+    server->WriteString(std::string(reply.begin(), reply.begin() + len));
     Run();
-    return server;
   }
 
   // Takes the ticket, which must be `password`, and gives `result`.
@@ -234,8 +282,21 @@ class SessionFixture : public testing::Test {
   TicketVault vault_{TicketVault::Options{}};
   std::atomic<int64_t> links_open_{0};
   Handle asked_;  // the newest name look-up
-  NameLookup names_{&timers_, [this](Handle lookup, const std::string&,
-                                     uint16_t, int64_t) { asked_ = lookup; }};
+  NameLookup names_{&timers_, [this](Handle lookup, const HostPort&, int64_t) {
+                      asked_ = lookup;
+                    }};
+  Handle asked_access_;  // the newest question about a server, and its words
+  AccessQuestion question_;
+  AccessLookup access_{
+      &timers_,
+      [this](Handle inquiry, const AccessQuestion& question, int64_t) {
+        asked_access_ = inquiry;
+        question_ = question;
+      }};
+  OwnSockets own_sockets_;
+  const ServerLinkContext servers_{&dialler_,  &timers_,     &names_,
+                                   &counters_, &limits_,     nullptr,
+                                   &access_,   &own_sockets_};
   OpeningTable openings_{64};
   MigrationSettings migrations_;
   PolicySet policies_;
@@ -245,21 +306,25 @@ class SessionFixture : public testing::Test {
       &links_open_,
       &migrations_};
   ConnectionIndex connections_;
-  EarlyDials early_dials_{{&dialler_, &timers_, &names_, &counters_, &limits_},
-                          &registry_,
-                          &connections_,
-                          /*worker=*/0};
+  EarlyDials early_dials_{servers_, &registry_, &connections_, /*worker=*/0};
   ConsoleTarget target_;
-  ChannelOpener opener_{{&dialler_, &timers_, &names_, &counters_, &limits_},
+  ChannelOpener opener_{servers_,
                         &registry_,
                         &openings_,
                         &early_dials_,
                         &policies_,
+                        GuardMode::kEnforce,
                         [this](const std::string& name) {
                           return name == "vm" && known_
                                      ? std::optional<ConsoleTarget>(target_)
                                      : std::nullopt;
                         }};
+  // What clients come through, where that is CONNECT.
+  std::function<std::unique_ptr<Passage>()> make_passage_;
+  std::shared_ptr<ConnectSettings> connect_ =
+      std::make_shared<ConnectSettings>();
+  bool may_reach_ = true;  // every address may be dialled
+  std::string reached_;    // the one that was asked about last
   bool known_ = true;
   bool client_tls_ = false;   // clients come by TLS
   std::string link_message_;  // what the server was asked last

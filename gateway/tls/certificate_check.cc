@@ -63,7 +63,7 @@ class Checker {
 
   void CheckItself();
   void CheckAsViewer(const ViewerExpectations& viewers);
-  void CheckAsProxy(const PeerHost& host);
+  void CheckAsProxy(const ViewerExpectations& viewers);
 
  private:
   void Warn(const std::string& text) {
@@ -196,13 +196,23 @@ void Checker::CheckHost(const std::string& host) {
 }
 
 // A viewer that goes through an https proxy resolves its name and compares
-// the certificate with the address; it sends no server_name.
-void Checker::CheckAsProxy(const PeerHost& host) {
+// the certificate with the address; it sends no server_name. Without such a
+// proxy this is only worth a note.
+void Checker::CheckAsProxy(const ViewerExpectations& viewers) {
+  const bool is_proxy = !viewers.proxy_host.empty();
+  const PeerHost host(is_proxy ? viewers.proxy_host : viewers.host);
   if (!host.is_address() && !HasAddressName(certificate_.leaf())) {
-    findings_->notes.push_back(Labelled(
+    std::vector<std::string>* const findings =
+        is_proxy ? &findings_->warnings : &findings_->notes;
+    findings->push_back(Labelled(
         "no iPAddress among the certificate's names: a viewer that uses this "
         "gateway as https proxy (CONNECT over TLS) compares the proxy's "
         "address with them and refuses"));
+  } else if (is_proxy && host.is_address() &&
+             !host.Matches(certificate_.leaf())) {
+    Warn("viewers find the https proxy (CONNECT over TLS) at the address " +
+         host.text() +
+         ", which is not among the iPAddress names of the certificate");
   }
 }
 
@@ -221,7 +231,7 @@ CertificateFindings CheckCertificates(const ServerTlsContext& context,
     Checker(*certificate, now_unix_s, &findings).CheckAsViewer(viewers);
   }
   for (const auto& certificate : context.ShownTo("")) {
-    Checker(*certificate, now_unix_s, &findings).CheckAsProxy(host);
+    Checker(*certificate, now_unix_s, &findings).CheckAsProxy(viewers);
   }
   return findings;
 }

@@ -18,6 +18,8 @@ struct ViewerExpectations {
   std::string host;          // where they connect, a name or an address
   std::string host_subject;  // what they compare instead of names, if given
   std::string ca_pem;        // what they trust; empty: their own store
+  // Where they find our https proxy (CONNECT over TLS); empty: there is none.
+  std::string proxy_host = "";
 };
 
 struct CertificateFindings {
@@ -34,8 +36,10 @@ inline constexpr int64_t kExpiryWarningS = 14 * 86'400;
 // the chain, and that its use is not confined to others than servers. Then, as
 // viewers do, at those that are shown for `viewers.host`: that they lead to
 // the CA, that their subject is host_subject or else their names have the
-// host. Each finding is one line that begins with the certificate's label;
-// none of them makes a certificate unusable. Never on a worker.
+// host; and at those that are shown to who asks for no name, that they have an
+// address where an https proxy needs one. Each finding is one line that begins
+// with the certificate's label; none of them makes a certificate unusable.
+// Never on a worker.
 CertificateFindings CheckCertificates(const ServerTlsContext& context,
                                       const ViewerExpectations& viewers,
                                       int64_t now_unix_s);

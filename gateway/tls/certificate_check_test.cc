@@ -182,5 +182,24 @@ TEST_F(CertificateCheckTest, NotesThatAProxyNeedsAnAddress) {
   EXPECT_THAT(notes(leaf_, "gate.example"), IsEmpty());
 }
 
+TEST_F(CertificateCheckTest, WarnsWhereThereIsAProxyWithoutItsAddress) {
+  TestCertificateSpec spec = LeafSpec();
+  spec.sans = "DNS:gate.example";
+  const TestCertificate named = MakeTestCertificate(spec, &middle_);
+  const auto find = [&](const TestCertificate& leaf, const std::string& proxy) {
+    return CheckCertificates(*ContextWith(leaf, {&middle_}),
+                             {"gate.example", "", "", proxy}, Now());
+  };
+  EXPECT_THAT(find(named, "gate.example").warnings,
+              ElementsAre(HasSubstr("no iPAddress among the certificate's "
+                                    "names")));
+  EXPECT_THAT(find(named, "gate.example").notes, IsEmpty());
+  EXPECT_THAT(find(leaf_, "gate.example").warnings, IsEmpty());
+  EXPECT_THAT(find(leaf_, "192.0.2.1").warnings, IsEmpty());
+  EXPECT_THAT(find(leaf_, "192.0.2.2").warnings,
+              ElementsAre(HasSubstr("the address 192.0.2.2, which is not among "
+                                    "the iPAddress names")));
+}
+
 }  // namespace
 }  // namespace spicegate

@@ -21,6 +21,7 @@ ALLOWED = {
     "gateway/tls": _BASE | {"gateway/io"},
     "gateway/auth": _BASE,
     "gateway/console": _BASE,
+    "gateway/qmp": _BASE | {"gateway/console", "proto"},
     "gateway/relay": _IO | {"gateway/console"},
     "gateway/server_link": _IO
     | {"gateway/auth", "gateway/console", "gateway/tls"},
@@ -42,6 +43,7 @@ ALLOWED = {
         "gateway/control",
         "gateway/door",
         "gateway/io",
+        "gateway/qmp",
         "gateway/relay",
         "gateway/server_link",
         "gateway/session",

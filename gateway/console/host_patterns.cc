@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/console/destinations.h"
+#include "gateway/console/host_patterns.h"
 
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <utility>
 
 namespace spicegate {
 namespace {
@@ -73,9 +72,47 @@ uint8_t MaskOfByte(int prefix_len, size_t index) {
                      : static_cast<uint8_t>(0xff << (8 - bits));
 }
 
+// A name, or a domain with its dot in front, in lower case.
+bool ParseNamePattern(std::string_view text, std::string* out) {
+  const bool is_domain = text.starts_with('.');
+  // An entry means the same with and without a dot at its end, so that only
+  // one of the two need be known.
+  if (text.ends_with('.') ||
+      !ParseHostName(text.substr(is_domain ? 1 : 0), out)) {
+    return false;
+  }
+  if (is_domain) {
+    out->insert(out->begin(), '.');
+  }
+  return true;
+}
+
 }  // namespace
 
-bool Destinations::Network::Holds(const Bytes& host) const {
+bool ParseHostAddress(std::string_view text, AddressBytes* out) {
+  if (text.find('\0') != std::string_view::npos) {
+    return false;
+  }
+  const std::string terminated(text);
+  if (inet_pton(AF_INET6, terminated.c_str(), out->data()) == 1) {
+    return true;
+  }
+  std::copy(kIpv4Prefix.begin(), kIpv4Prefix.end(), out->begin());
+  return inet_pton(AF_INET, terminated.c_str(),
+                   out->data() + kIpv4Prefix.size()) == 1;
+}
+
+bool ParseHostName(std::string_view text, std::string* out) {
+  // A dot at the end says that the name is whole.
+  if (text.ends_with('.')) {
+    text.remove_suffix(1);
+  }
+  out->resize(text.size());
+  std::transform(text.begin(), text.end(), out->begin(), Lower);
+  return IsHostName(*out);
+}
+
+bool HostNetwork::Holds(const AddressBytes& host) const {
   const bool is_ipv4 =
       std::equal(kIpv4Prefix.begin(), kIpv4Prefix.end(), host.begin());
   if (is_ipv4 && prefix_len < kIpv4PrefixBits) {
@@ -89,24 +126,12 @@ bool Destinations::Network::Holds(const Bytes& host) const {
   return true;
 }
 
-bool Destinations::ParseAddress(std::string_view text, Bytes* out) {
-  if (text.find('\0') != std::string_view::npos) {
-    return false;
-  }
-  const std::string terminated(text);
-  if (inet_pton(AF_INET6, terminated.c_str(), out->data()) == 1) {
-    return true;
-  }
-  std::copy(kIpv4Prefix.begin(), kIpv4Prefix.end(), out->begin());
-  return inet_pton(AF_INET, terminated.c_str(),
-                   out->data() + kIpv4Prefix.size()) == 1;
-}
-
-bool Destinations::ParseNetwork(std::string_view text, Network* out) {
+bool ParseHostNetwork(std::string_view text, HostNetwork* out) {
   const size_t slash = text.find('/');
-  if (!ParseAddress(text.substr(0, slash), &out->address)) {
+  if (!ParseHostAddress(text.substr(0, slash), &out->address)) {
     return false;
   }
+  out->prefix_len = 128;
   if (slash != std::string_view::npos) {
     const bool is_ipv4 = text.find(':') == std::string_view::npos;
     const int most = is_ipv4 ? 32 : 128;
@@ -119,28 +144,25 @@ bool Destinations::ParseNetwork(std::string_view text, Network* out) {
   return out->Holds(out->address);
 }
 
-bool Destinations::ParseName(std::string_view text, std::string* out) {
-  out->resize(text.size());
-  std::transform(text.begin(), text.end(), out->begin(), Lower);
-  return IsHostName(*out);
-}
-
-bool Destinations::IsEntry(std::string_view text) {
+bool HostPatterns::IsEntry(std::string_view text) {
   return Parse({std::string(text)}).ok();
 }
 
-absl::StatusOr<Destinations> Destinations::Parse(
+bool HostPatterns::IsNetworkEntry(std::string_view text) {
+  HostNetwork network;
+  return ParseHostNetwork(text, &network);
+}
+
+absl::StatusOr<HostPatterns> HostPatterns::Parse(
     const std::vector<std::string>& entries) {
-  Destinations parsed;
+  HostPatterns parsed;
   for (size_t i = 0; i < entries.size(); ++i) {
-    const std::string_view text = entries[i];
-    const bool is_domain = text.starts_with('.');
-    Network network;
+    HostNetwork network;
     std::string name;
-    if (ParseNetwork(text, &network)) {
+    if (ParseHostNetwork(entries[i], &network)) {
       parsed.networks_.push_back(network);
-    } else if (ParseName(text.substr(is_domain ? 1 : 0), &name)) {
-      parsed.names_.push_back((is_domain ? "." : "") + name);
+    } else if (ParseNamePattern(entries[i], &name)) {
+      parsed.names_.push_back(name);
     } else {
       return absl::InvalidArgumentError("entry " + std::to_string(i) +
                                         ": expected " + kExpected + ", got \"" +
@@ -150,25 +172,23 @@ absl::StatusOr<Destinations> Destinations::Parse(
   return parsed;
 }
 
-bool Destinations::Allows(std::string_view host) const {
-  if (any()) {
-    return true;
-  }
-  Bytes address;
-  if (ParseAddress(host, &address)) {
-    return std::any_of(
-        networks_.begin(), networks_.end(),
-        [&address](const Network& network) { return network.Holds(address); });
-  }
-  // A dot at the end says that the name is whole.
-  if (host.ends_with('.')) {
-    host.remove_suffix(1);
+bool HostPatterns::Holds(std::string_view host) const {
+  AddressBytes address;
+  if (ParseHostAddress(host, &address)) {
+    return HoldsAddress(address);
   }
   std::string name;
-  return ParseName(host, &name) && AllowsName(name);
+  return ParseHostName(host, &name) && HoldsName(name);
 }
 
-bool Destinations::AllowsName(std::string_view name) const {
+bool HostPatterns::HoldsAddress(const AddressBytes& address) const {
+  return std::any_of(networks_.begin(), networks_.end(),
+                     [&address](const HostNetwork& network) {
+                       return network.Holds(address);
+                     });
+}
+
+bool HostPatterns::HoldsName(std::string_view name) const {
   return std::any_of(names_.begin(), names_.end(),
                      [name](std::string_view entry) {
                        if (!entry.starts_with('.')) {

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What several sections of the configuration read alike.
+#ifndef SPICEGATE_GATEWAY_CONTROL_CONFIG_TEXT_H_
+#define SPICEGATE_GATEWAY_CONTROL_CONFIG_TEXT_H_
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "gateway/base/json_reader.h"
+#include "gateway/control/address.h"
+
+namespace spicegate {
+
+inline constexpr size_t kMaxConfigPathLen = 4095;  // PATH_MAX
+inline constexpr size_t kMaxConfigHostLen = 253;   // RFC 1035
+
+bool IsBindAddressText(std::string_view text);
+
+// What may stand in a .vv file as it is: an address without brackets, or
+// letters, digits, '.', '-' and '_'.
+bool IsPublicHostText(std::string_view host);
+
+inline constexpr JsonObjectReader::Text kBindAddressText = {
+    "IPV4:PORT, [IPV6]:PORT or *:PORT with a port from 0 to 65535",
+    64,  // longest: [IPv6]:65535
+    IsBindAddressText};
+inline constexpr JsonObjectReader::Text kFileText = {"a file name",
+                                                     kMaxConfigPathLen};
+inline constexpr JsonObjectReader::Text kPublicHostText = {
+    "a host name or an address, without port", kMaxConfigHostLen,
+    IsPublicHostText};
+
+// Reads the key "address". Absent: *out stays.
+void ReadBindAddress(JsonObjectReader& reader, BindAddress* out);
+
+// Reads the name of a file or directory, as seen from the configuration's own
+// file `file_name`. Absent: *out stays.
+void ReadPath(JsonObjectReader& reader, const char* key,
+              const JsonObjectReader::Text& text, const std::string& file_name,
+              std::string* out);
+
+}  // namespace spicegate
+
+#endif  // SPICEGATE_GATEWAY_CONTROL_CONFIG_TEXT_H_
