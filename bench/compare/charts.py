@@ -29,7 +29,7 @@ _LEGEND_COLUMNS = 3
 _PERCENTILES = (0, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 
 # How many classes .line0 and so on there are.
-NUM_LINE_STYLES = 10
+NUM_LINE_STYLES = 12
 
 STYLE = """
 .chart { width: 100%; height: auto; display: block; }
@@ -53,6 +53,8 @@ STYLE = """
 .chart .line7 { stroke: var(--c7); stroke-dasharray: 1 2; }
 .chart .line8 { stroke: var(--c8); stroke-dasharray: 12 3; }
 .chart .line9 { stroke: var(--c9); stroke-dasharray: 4 2; }
+.chart .line10 { stroke: var(--c10); }
+.chart .line11 { stroke: var(--c11); stroke-dasharray: 3 3; }
 """
 
 

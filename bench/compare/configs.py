@@ -110,9 +110,14 @@ TIMEOUTidle = {_SILENCE_S}
 
 
 def squid(setup):
-    """CONNECT for everybody, nothing kept, nothing logged for each tunnel."""
+    """CONNECT to the server, nothing kept, nothing logged for each tunnel."""
+    host, _, port = setup.server.rpartition(":")
     return f"""http_port {setup.host}:{setup.port}
-http_access allow all
+acl server dst {host}
+acl server_port port {port}
+acl tunnel method CONNECT
+http_access allow tunnel server server_port
+http_access deny all
 access_log none
 cache deny all
 cache_log {setup.directory}/squid.log
@@ -159,10 +164,39 @@ def spicegate(setup, spin_us=0):
     return json.dumps(config, indent=1)
 
 
+def connect(setup):
+    """One worker, one listener for CONNECT, the server on the allow-list."""
+    host, _, port = setup.server.rpartition(":")
+    return json.dumps(
+        {
+            "workers": 1,
+            "listeners": [
+                {
+                    "address": f"{setup.host}:{setup.port}",
+                    "protocol": "connect",
+                }
+            ],
+            "connect": {
+                "tickets": False,
+                "allow": [{"hosts": [host], "ports": [int(port)]}],
+            },
+            "guard": "off" if _uploads(setup) else "enforce",
+            "admin": {"unix": f"{setup.directory}/admin.sock"},
+            "consoles": f"{setup.directory}/consoles.json",
+            "state_dir": setup.directory,
+        },
+        indent=1,
+    )
+
+
+def _uploads(setup):
+    """What is sent up a usbredir channel is no USB."""
+    return setup.scenario.flags.get("direction") == "c2s"
+
+
 def consoles(setup, guard="enforce"):
     """As many desktops as the load asks for, all at its one address."""
     host, _, port = setup.server.rpartition(":")
-    uploads = setup.scenario.flags.get("direction") == "c2s"
     return json.dumps(
         {
             "consoles": [
@@ -171,8 +205,7 @@ def consoles(setup, guard="enforce"):
                     "host": host,
                     "port": int(port),
                     "ticket": TICKET,
-                    # What is sent up a usbredir channel is no USB.
-                    "guard": "off" if uploads else guard,
+                    "guard": "off" if _uploads(setup) else guard,
                 }
                 for number in range(setup.num_consoles)
             ]

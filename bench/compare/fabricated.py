@@ -79,7 +79,7 @@ def _made_up(scenario, peer, number, cost):
     made["result"] = result(cost * (1 + number / 50))
     made["load_average"] = 1.5
     made["others_cpu_percent"] = 2.0 + number
-    if scenario.command == "idle":
+    if scenario.is_idle:
         grown = int(5000 * 400 * cost)
         made["pss_bytes"] = {"before": 3 << 20, "idle": (3 << 20) + grown}
         made["idle_cpu_percent"] = 0.01 * cost

@@ -127,6 +127,7 @@ _UNITS = {
     "p50_us": (1, "us"),
     "p99_us": (1, "us"),
     "p99_9_us": (1, "us"),
+    "setup_p50_us": (1e-3, "ms"),
     "setup_p99_us": (1e-3, "ms"),
     "sessions_per_second": (1, "/s"),
     "connections_per_second": (1, "/s"),

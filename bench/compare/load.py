@@ -30,7 +30,8 @@ def arguments(scenario, flags, server, target, watched, seconds, warmup_s):
       watched: process ids of the relay.
     """
     argv = [binary(), scenario.command]
-    argv += ["--raw", "--serve-raw"] if scenario.raw else ["--serve"]
+    raw = scenario.raw or scenario.tunnel
+    argv += ["--raw", "--serve-raw"] if raw else ["--serve"]
     argv += [server, "--target", target]
     argv += ["--seconds", f"{seconds:g}", "--warmup", f"{warmup_s:g}"]
     for pid in watched:
@@ -43,6 +44,8 @@ def arguments(scenario, flags, server, target, watched, seconds, warmup_s):
 
 def flags_of_tls(scenario):
     """argv words that make viewers speak what the scenario is about."""
+    if scenario.tunnel:
+        return ["--tls", "--serve-tls"]
     if not scenario.tls:
         return []
     argv = "--tls --tls-version 1.3 --tls-suite aes128_gcm".split()

@@ -115,10 +115,13 @@ def _say(text):
 def _warn(options):
     if options.relay_cpu == options.load_cpu:
         _say("warning: relay and load share a processor: no fair figures")
-    for name in {s.name for s in options.scenarios if s.command == "idle"}:
-        wanted = int(name.rpartition("-")[2])
+    for scenario in options.scenarios:
+        wanted = scenario.flags["channels"] if scenario.is_idle else 0
         if wanted > measure.max_channels():
-            _say(f"{name}: {measure.max_channels()} channels, see ulimit -Hn")
+            _say(
+                f"{scenario.name}: {measure.max_channels()} channels, see"
+                " ulimit -Hn"
+            )
 
 
 def compare(argv):

@@ -115,6 +115,9 @@ def _flags(scenario, options, found):
             f"{max_channels()} channels: RLIMIT_NOFILE is"
             f" {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
         )
+        if "burst" in flags:
+            flags["burst"] = min(flags["burst"], flags["channels"])
+            flags["stalled"] = min(flags["stalled"], flags["channels"])
     return flags
 
 
@@ -122,7 +125,7 @@ def _measure_there(scenario, peer, options, directory, where, found):
     flags = _flags(scenario, options, found)
     running = _start(scenario, peer, flags, options, directory, where)
     try:
-        before = running.pss_bytes() if scenario.command == "idle" else 0
+        before = running.pss_bytes() if scenario.is_idle else 0
         setup = running.setup
         found["notes"] += filter(None, [peer.note(setup)])
         target = setup.address if running.is_process else setup.server
@@ -137,7 +140,7 @@ def _measure_there(scenario, peer, options, directory, where, found):
         )
         argv += peer.load_flags(setup)
         with load.Load(argv, directory) as generator:
-            if scenario.command == "idle":
+            if scenario.is_idle:
                 _watch_idle(generator, running, options, before, found)
             else:
                 _watch(generator, running, options, found)
@@ -190,7 +193,7 @@ def _start(scenario, peer, flags, options, directory, where):
     if scenario.tls:
         certificate = certificates.make(options.directory, scenario.tls)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    channels = flags.get("channels", 0) if scenario.command == "idle" else 0
+    channels = flags.get("channels", 0) if scenario.is_idle else 0
     channels = max(channels, min(_USUAL_CHANNELS, max_channels()))
     for attempt in range(_START_TRIES):
         relay_port, server_port = _free_ports(2)
@@ -278,6 +281,7 @@ def values(found):
         "p99_us": _percentile(result, "latency_us", "p99"),
         "p99_9_us": _percentile(result, "latency_us", "p99_9"),
         "sessions_per_second": result.get("sessions_per_second") or None,
+        "setup_p50_us": _percentile(result, "setup_us", "p50"),
         "setup_p99_us": _percentile(result, "setup_us", "p99"),
         "cpu_ns_per_session": _per(result, cpu_ns, "sessions"),
         "connections_per_second": result.get("connections_per_second") or None,

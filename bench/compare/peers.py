@@ -27,7 +27,7 @@ class Direct(relay.Peer):
         return None
 
     def refuses(self, scenario):
-        if scenario.command == "idle":
+        if scenario.is_idle:
             return "there is no process whose memory could be measured"
         if scenario.veth:
             return "the load talks to itself, across no veth pair"
@@ -65,12 +65,20 @@ class PlainRelay(relay.Peer):
 
 
 class Spicegate(PlainRelay):
-    """The gateway; its data path alone where no SPICE is spoken."""
+    """The gateway; its data path alone where no SPICE is spoken.
+
+    Attributes:
+      guard: what it does about messages that are not of SPICE.
+    """
 
     name = GATEWAY
     title = "spicegate"
     optional = False
     guard = "enforce"
+
+    def by_connect(self, scenario):
+        """Whether viewers come by HTTP CONNECT."""
+        return scenario.tunnel
 
     def missing(self):
         try:
@@ -86,6 +94,9 @@ class Spicegate(PlainRelay):
         if setup.scenario.raw:
             return super().command(setup)
         setup.write("consoles.json", configs.consoles(setup, self.guard))
+        if self.by_connect(setup.scenario):
+            path = setup.write("spicegate.json", configs.connect(setup))
+            return [locate.gateway(), "--config", path]
         spin_us = setup.scenario.spin_us
         if spin_us and not self._accepts_spin(setup, spin_us):
             spin_us = 0
@@ -95,7 +106,8 @@ class Spicegate(PlainRelay):
 
     def note(self, setup):
         spin_us = setup.scenario.spin_us
-        if setup.scenario.raw or not spin_us:
+        unknown = setup.scenario.raw or self.by_connect(setup.scenario)
+        if unknown or not spin_us:
             return ""
         if self._accepts_spin(setup, spin_us):
             return f"spicegate polls for {spin_us} us before it sleeps"
@@ -116,10 +128,33 @@ class Spicegate(PlainRelay):
     def load_flags(self, setup):
         if setup.scenario.raw:
             return []
+        if self.by_connect(setup.scenario):
+            return [f"--connect={setup.server}"]
         return [
             f"--admin=unix:{setup.directory}/admin.sock",
             f"--consoles={setup.num_consoles}",
         ]
+
+
+class Connect(Spicegate):
+    """The gateway as squid is used: CONNECT and an allow-list, no tickets."""
+
+    name = "spicegate-connect"
+    title = "spicegate CONNECT"
+    ends_tls = False
+    optional = True
+
+    def by_connect(self, scenario):
+        return True
+
+    def refuses(self, scenario):
+        if scenario.raw:
+            return "nothing but SPICE and TLS comes through"
+        if scenario.tunnel:
+            return "spicegate itself does it there"
+        if scenario.veth:
+            return "all viewers have one address there, and are one to it"
+        return super().refuses(scenario)
 
 
 class Unguarded(Spicegate):
@@ -131,7 +166,7 @@ class Unguarded(Spicegate):
     guard = "off"
 
     def refuses(self, scenario):
-        if scenario.raw:
+        if scenario.raw or scenario.tunnel:
             return "no SPICE is spoken: there is nothing to guard"
         return super().refuses(scenario)
 
@@ -284,7 +319,7 @@ class Socat(relay.Peer):
     forks = True
 
     def refuses(self, scenario):
-        if scenario.command == "idle":
+        if scenario.is_idle:
             return "a process for each channel: thousands of processes"
         return super().refuses(scenario)
 
@@ -303,6 +338,7 @@ class Socat(relay.Peer):
 
 ALL = (
     Spicegate(),
+    Connect(),
     Unguarded(),
     Direct(),
     Haproxy(),

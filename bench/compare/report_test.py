@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 from bench.compare import charts
 from bench.compare import fabricated
+from bench.compare import peers
 from bench.compare import report
 from bench.compare import scenarios
 from bench.compare import table
@@ -138,6 +139,14 @@ class ChartTest(unittest.TestCase):
     def test_axis_of_nines(self):
         for percentile, place in ((0, 0), (90, 1), (99, 2), (99.9, 3)):
             self.assertAlmostEqual(charts.nines(percentile), place)
+
+    def test_every_peer_has_a_line_of_its_own(self):
+        self.assertGreaterEqual(charts.NUM_LINE_STYLES, len(peers.ALL))
+        page = report.page(_document())
+        for style in range(charts.NUM_LINE_STYLES):
+            self.assertIn(f".line{style} {{", page)
+            if style > 0:
+                self.assertEqual(page.count(f" --c{style}: #"), 2)
 
     def test_curve_stays_on_the_plane(self):
         svg = charts.latency_curves(

@@ -33,6 +33,7 @@ METRICS = {
         Metric("p99_us", "latency p99", "less"),
         Metric("p99_9_us", "latency p99.9", "less"),
         Metric("sessions_per_second", "sessions", "more"),
+        Metric("setup_p50_us", "channel set-up p50", "less"),
         Metric("setup_p99_us", "channel set-up p99", "less"),
         Metric("cpu_ns_per_session", "CPU per session", "less"),
         Metric("connections_per_second", "connections", "more"),
@@ -49,6 +50,13 @@ _MIXED = _LATENCY + _BULK
 _STORM = ("sessions_per_second", "setup_p99_us", "cpu_ns_per_session")
 _CHURN = ("connections_per_second", "cpu_ns_per_connection")
 _IDLE = ("pss_bytes_per_channel", "idle_cpu_percent")
+_TUNNELS = (
+    "setup_p50_us",
+    "setup_p99_us",
+    "cpu_ns_per_connection",
+    "pss_bytes_per_channel",
+    "idle_cpu_percent",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +76,8 @@ class Scenario:
       tls: the certificate that the relay shows to viewers, of certificates.py;
         TLS 1.3 with AES-128-GCM then, and plain towards the server. "": plain.
       resume: viewers resume TLS sessions.
+      tunnel: TLS from end to end, which no relay looks into; by CONNECT where
+        the relay is for that, and so through the gateway.
       optional: runs only when it is named.
     """
 
@@ -83,7 +93,13 @@ class Scenario:
     spin_us: int = 0
     tls: str = ""
     resume: bool = False
+    tunnel: bool = False
     optional: bool = False
+
+    @property
+    def is_idle(self):
+        """Ends in silence, in which memory and CPU are measured."""
+        return self.command in ("idle", "tunnels")
 
 
 def _bulk(name, streams, write_bytes, **more):
@@ -213,6 +229,26 @@ ALL = (
     ),
     _idle(5000),
     _idle(20000),
+    Scenario(
+        name="tunnels",
+        group="tunnels",
+        title="2 000 tunnels with TLS inside, 600 of them within one second",
+        command="tunnels",
+        flags={"channels": 2000, "burst": 600, "stalled": 1},
+        tiny={"channels": 20, "burst": 10},
+        metrics=_TUNNELS,
+        tunnel=True,
+    ),
+    Scenario(
+        name="tunnels-stalled",
+        group="tunnels",
+        title="50 tunnels whose viewers do not read what comes without end",
+        command="tunnels",
+        flags={"channels": 50, "burst": 50, "stalled": 50},
+        tiny={"channels": 4, "burst": 4, "stalled": 4},
+        metrics=_IDLE,
+        tunnel=True,
+    ),
     _bulk("tls-bulk-1", 1, 256 * KIB, **_TLS),
     _bulk("tls-bulk-8", 8, 256 * KIB, **_TLS),
     _bulk("tls-bulk-1-c2s", 1, 256 * KIB, **_UP, **_TLS),

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr int kBacklog = 4096;
-constexpr uint32_t kNumSpreadAddresses = 250;
+constexpr uint32_t kNumSpreadAddresses = 50'000;
 
 const sockaddr* AsSockaddr(const Address& address) {
   return reinterpret_cast<const sockaddr*>(&address.storage);

@@ -64,7 +64,7 @@ ClientChannel::ClientChannel(Shared* shared, const ClientOptions* options,
 std::unique_ptr<ClientChannel> ClientChannel::Connect(
     Shared* shared, const ClientOptions* options, ChannelOwner* owner,
     const ChannelRequest& request, std::string* error) {
-  const int64_t begun_ns = NowNs();
+  const int64_t begun_ns = request.due_ns > 0 ? request.due_ns : NowNs();
   const int fd = ConnectTo(options->target, request.spread);
   if (fd < 0) {
     *error = std::string("connect: ") + std::strerror(-fd);

@@ -53,6 +53,7 @@ struct ChannelRequest {
   uint32_t session_id = 0;    // 0 for main.
   const std::string* ticket;  // Outlives the link.
   uint32_t spread = 0;        // The client's own address, see ConnectTo().
+  int64_t due_ns = 0;         // Set-up counts from here; 0: from now.
 };
 
 class ClientChannel final : public Connection {

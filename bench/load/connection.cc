@@ -85,6 +85,9 @@ void Connection::OnEvents(uint32_t events) {
 
 // True when there is more to be read at once.
 bool Connection::ReadSome() {
+  if (reading_paused_) {
+    return false;
+  }
   const proto::MutableBytes buffer =
       bulk_ ? shared_->loop->buffer()
             : shared_->loop->buffer().first(kSmallReadLen);
@@ -110,6 +113,13 @@ void Connection::ReadAll() {
       shared_->loop->QueueRead(this);
       return;
     }
+  }
+}
+
+void Connection::ResumeReading() {
+  // What came meanwhile is not told of again.
+  if (std::exchange(reading_paused_, false) && stream_.is_open()) {
+    shared_->loop->QueueRead(this);
   }
 }
 

@@ -34,6 +34,9 @@ class Connection : public Watched, private MessageHandler {
   // Closes. The owner retires the connection afterwards.
   void Close() { stream_.Close(); }
   bool is_open() const { return stream_.is_open(); }
+  // Leaves what comes unread, as a viewer that hangs does, and takes it later.
+  void PauseReading() { reading_paused_ = true; }
+  void ResumeReading();
   // The data stage alone: what lies behind the link.
   uint64_t data_sent() const {
     return in_data_ ? stream_.num_sent() - link_sent_ : 0;
@@ -121,7 +124,8 @@ class Connection : public Watched, private MessageHandler {
   bool connecting_ = true;
   bool in_data_ = false;
   bool bulk_ = false;
-  bool ended_ = false;     // EPOLLRDHUP has come: read up to the end.
+  bool ended_ = false;  // EPOLLRDHUP has come: read up to the end.
+  bool reading_paused_ = false;
   bool stopping_ = false;  // StopFlood() waits for the end of a message.
 };
 

@@ -43,6 +43,8 @@ size_t Layout::num_viewers() const {
       return static_cast<size_t>(options_->streams);
     case ScenarioKind::kPingpong:
       return static_cast<size_t>(options_->connections);
+    case ScenarioKind::kTunnels:
+      return static_cast<size_t>(options_->channels);
     case ScenarioKind::kIdle:
       return (static_cast<size_t>(options_->channels) + kDesktopChannels - 1) /
              kDesktopChannels;
@@ -61,6 +63,7 @@ std::vector<ChannelKey> Layout::ChannelsOf(size_t viewer) const {
       return {options_->upload ? ChannelKey{ChannelType::kUsbredir, 0}
                                : ChannelKey{ChannelType::kDisplay, 0}};
     case ScenarioKind::kPingpong:
+    case ScenarioKind::kTunnels:
       return {{ChannelType::kInputs, 0}};
     case ScenarioKind::kMixed:
       if (viewer < num_floods) {

@@ -210,6 +210,36 @@ TEST(LoadDirect, TlsAndUnixSockets) {
   }
 }
 
+TEST(LoadDirect, TunnelsInABurst) {
+  for (const bool tls : {false, true}) {
+    SCOPED_TRACE(tls);
+    const auto run = RunLoad(Args{"tunnels", "--channels", "30", "--burst",
+                                  "20", "--hold", "0", "--serve", "127.0.0.1:0",
+                                  "--watch-pid", std::to_string(getpid())} +
+                             (tls ? Args{"--serve-tls"} : Args{}));
+    ExpectGood(*run);
+    EXPECT_EQ(run->meter().totals.flood_received, 0u);
+    EXPECT_EQ(run->meter().totals.channels, 30u);
+    // Of those that came one by one nothing is known.
+    EXPECT_EQ(run->meter().setup.count(), 20u);
+    EXPECT_EQ(run->result().window.connections, 20u);
+    EXPECT_GT(run->result().watched_cpu_ns.value_or(0), 0);
+    // The last but one begins behind the others' nineteen twentieths.
+    EXPECT_GE(run->result().seconds, 0.94);
+    EXPECT_EQ(run->result().tls.handshakes, tls ? 30u : 0u);
+  }
+}
+
+TEST(LoadDirect, StalledTunnelsGetEveryByteLater) {
+  const auto run =
+      RunLoad({"tunnels", "--channels", "10", "--burst", "5", "--stalled", "3",
+               "--hold", "0.2", "--serve", "127.0.0.1:0", "--verify", "full"});
+  ExpectGood(*run);
+  // Nothing while it held, then what buffers had taken.
+  EXPECT_EQ(run->result().window.flood_received, 0u);
+  EXPECT_GT(run->meter().totals.flood_received, 3u * 262'144);
+}
+
 TEST(LoadDirect, TlsAsAskedFor) {
   const Args where = {"churn", "--serve-raw", "127.0.0.1:0", "--serve-tls"};
   const auto full = RunLoad(where);
@@ -353,6 +383,11 @@ TEST(LoadTunnel, HttpConnect) {
                 relay.address(), "--connect", "192.0.2.1:5900"}));
   // main and inputs each, and four displays cut to three sessions.
   EXPECT_EQ(relay.num_tunnels(), 9);
+  ExpectGood(
+      *RunLoad({"tunnels", "--channels", "8", "--burst", "5", "--hold", "0",
+                "--serve", address, "--serve-tls", "--tls", "--target",
+                relay.address(), "--connect", "192.0.2.1:5900"}));
+  EXPECT_EQ(relay.num_tunnels(), 17);
 }
 
 TEST(LoadGateway, EveryScenario) {

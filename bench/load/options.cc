@@ -131,6 +131,7 @@ const std::map<std::string, ScenarioKind>& Scenarios() {
       {"churn", ScenarioKind::kChurn},
       {"idle", ScenarioKind::kIdle},
       {"session", ScenarioKind::kSession},
+      {"tunnels", ScenarioKind::kTunnels},
   };
   return *kScenarios;
 }
@@ -175,6 +176,8 @@ std::map<std::string, Flag> MakeFlags() {
   flags["sessions"] = Number(&O::sessions, 1, 20'000);
   flags["floods"] = Number(&O::floods, 0, 1'000);
   flags["channels"] = Number(&O::channels, 1, 100'000);
+  flags["burst"] = Number(&O::burst, 1, 100'000);
+  flags["stalled"] = Number(&O::stalled, 0, 100'000);
   flags["concurrency"] = Number(&O::concurrency, 0, 10'000);
   return flags;
 }
@@ -192,6 +195,10 @@ void SetDefaults(LoadOptions* options) {
       break;
     case ScenarioKind::kIdle:
       options->channels = 1'000;
+      break;
+    case ScenarioKind::kTunnels:
+      options->channels = 2'000;
+      options->raw = true;
       break;
     case ScenarioKind::kChurn:
       options->raw = true;
@@ -215,6 +222,13 @@ std::string CheckTogether(LoadOptions* options) {
   }
   if (options->raw && options->scenario == ScenarioKind::kStorm) {
     return "--raw: storm is about links";
+  }
+  if (options->scenario == ScenarioKind::kTunnels &&
+      options->burst > options->channels) {
+    return "--burst: more than --channels";
+  }
+  if (options->stalled > options->channels) {
+    return "--stalled: more than --channels";
   }
   return "";
 }
@@ -263,7 +277,8 @@ ParsedOptions ParseOptions(const std::vector<std::string>& args) {
   const auto scenario = Scenarios().find(args.empty() ? "" : args[0]);
   if (scenario == Scenarios().end()) {
     parsed.error =
-        "expected bulk, pingpong, mixed, storm, churn, idle or session";
+        "expected bulk, pingpong, mixed, storm, churn, idle, session or "
+        "tunnels";
     return parsed;
   }
   parsed.options.scenario = scenario->second;
@@ -286,6 +301,9 @@ Scenarios
   churn     raw connections: one round trip each, --concurrency C at a time
   idle      --channels N in sessions of ten; --hold S, or a line on stdin
   session   --sessions N with everything that real ones have, --floods N
+  tunnels   raw connections that stay: --channels N, the last --burst B of
+            them within one second; then as idle, but --stalled S of them
+            do not read what their servers send without end until then
 
 Where
   --serve ADDR       the synthetic server: IPV4:PORT, [IPV6]:PORT, unix:PATH

@@ -25,6 +25,7 @@ enum class ScenarioKind : uint8_t {
   kChurn,
   kIdle,
   kSession,
+  kTunnels,
 };
 
 enum class Role : uint8_t { kBoth, kServer, kClient };
@@ -62,6 +63,8 @@ struct LoadOptions {
   int64_t sessions = 200;
   int64_t floods = 4;
   int64_t channels = 10;
+  int64_t burst = 600;      // Of channels, within one second.
+  int64_t stalled = 0;      // Of channels, not reading what they are sent.
   int64_t concurrency = 0;  // 0: the scenario's own choice.
 };
 

@@ -22,8 +22,8 @@ std::string Error(const std::vector<std::string>& args) {
 }
 
 TEST(Options, TakesEveryScenario) {
-  for (const char* name :
-       {"bulk", "pingpong", "mixed", "storm", "churn", "idle", "session"}) {
+  for (const char* name : {"bulk", "pingpong", "mixed", "storm", "churn",
+                           "idle", "session", "tunnels"}) {
     const LoadOptions options = Good({name, "--serve", "127.0.0.1:0"});
     EXPECT_STREQ(ScenarioName(options.scenario), name);
   }
@@ -57,6 +57,18 @@ TEST(Options, ChurnIsRawWhereverTheServerListens) {
   EXPECT_TRUE(options.raw);
   EXPECT_FALSE(options.serve.has_value());
   EXPECT_TRUE(options.serve_raw.has_value());
+}
+
+TEST(Options, TunnelsAreRawAndTheBurstIsOfThem) {
+  const LoadOptions options = Good({"tunnels", "--serve", "127.0.0.1:0"});
+  EXPECT_TRUE(options.raw);
+  EXPECT_EQ(options.channels, 2'000);
+  EXPECT_EQ(options.burst, 600);
+  EXPECT_EQ(Error({"tunnels", "--serve", "127.0.0.1:0", "--channels", "20"}),
+            "--burst: more than --channels");
+  EXPECT_NE(Error({"tunnels", "--serve", "127.0.0.1:0", "--burst", "0"}), "");
+  EXPECT_EQ(Error({"tunnels", "--serve", "127.0.0.1:0", "--stalled", "2001"}),
+            "--stalled: more than --channels");
 }
 
 TEST(Options, Mistakes) {
@@ -116,6 +128,14 @@ TEST(Options, TooManyChannelsAreLowered) {
             R"("what":"channels","from":20000,"to":9950)");
   EXPECT_LE(DescriptorsOf(options), 19'900);
   EXPECT_EQ(LowerTo(19'900, &options), "");
+}
+
+TEST(Options, TooManyTunnelsAreLowered) {
+  LoadOptions options = Good({"tunnels", "--serve", "127.0.0.1:0"});
+  EXPECT_EQ(DescriptorsOf(options), 4'000);
+  EXPECT_EQ(LowerTo(900, &options),
+            R"("what":"channels","from":2000,"to":450)");
+  EXPECT_EQ(options.burst, 450);
 }
 
 TEST(Address, RoundTrip) {

@@ -75,6 +75,10 @@ void AddOptions(const LoadOptions& options, Members* members) {
       members->Add("coordinated_omission",
                    JsonText(options.rate > 0 ? "corrected" : "closed loop"));
       break;
+    case ScenarioKind::kTunnels:
+      number("burst", options.burst);
+      number("stalled", options.stalled);
+      break;
     default:
       break;
   }
@@ -137,7 +141,8 @@ std::string ResultJson(const LoadOptions& options, const Meter& meter,
   members.AddRate("round_trips", window.round_trips, result.seconds);
   // Where viewers stay, how many there were; none came within the window.
   const bool repeats = options.scenario == ScenarioKind::kStorm ||
-                       options.scenario == ScenarioKind::kChurn;
+                       options.scenario == ScenarioKind::kChurn ||
+                       options.scenario == ScenarioKind::kTunnels;
   const Totals& opened = repeats ? window : meter.totals;
   const double seconds = repeats ? result.seconds : 0;
   members.AddRate("sessions", opened.sessions, seconds);

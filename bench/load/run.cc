@@ -240,19 +240,37 @@ void Run::Measure() {
 
 // Nothing happens: what it costs to be there.
 void Run::Hold() {
+  BeginWindow();
+  Rest();
+  EndWindow();
+}
+
+void Run::Rest() {
   Stdin input(&loop_);
   Say("{\"event\":\"ready\",\"channels\":" +
       std::to_string(meter_.totals.channels) + "}");
-  BeginWindow();
   const bool by_time = options_.hold >= 0;
   const int64_t until_ns = by_time ? NowNs() + Ns(options_.hold) : INT64_MAX;
   TurnUntil(until_ns, false, [&] { return !by_time && input.ended(); });
+}
+
+// Many come at once: what that costs. False when they do not all get in.
+bool Run::Burst() {
+  BeginWindow();
+  scenario_->StartTraffic();
+  TurnUntil(NowNs() + kSetUpNs, options_.spin,
+            [this] { return scenario_->ready() || meter_.num_errors > 0; });
   EndWindow();
+  if (scenario_->ready()) {
+    Rest();
+  }
+  return scenario_->ready();
 }
 
 bool Run::FinishScenario() {
   const int64_t deadline_ns = NowNs() + kGraceNs;
-  if (options_.scenario == ScenarioKind::kIdle) {
+  if (options_.scenario == ScenarioKind::kIdle ||
+      options_.scenario == ScenarioKind::kTunnels) {
     scenario_->Probe();
     if (!TurnUntil(deadline_ns, options_.spin,
                    [this] { return scenario_->probed(); })) {
@@ -266,15 +284,18 @@ bool Run::FinishScenario() {
 
 void Run::Drive() {
   // The set-up's latencies count where nothing else is measured.
+  const bool tunnels = options_.scenario == ScenarioKind::kTunnels;
   const bool repeats = options_.scenario == ScenarioKind::kStorm ||
                        options_.scenario == ScenarioKind::kChurn;
-  meter_.end_ns = repeats ? 0 : INT64_MAX;
+  meter_.end_ns = repeats || tunnels ? 0 : INT64_MAX;
   scenario_->Start();
   TurnUntil(NowNs() + kSetUpNs, options_.spin,
             [this] { return scenario_->ready() || meter_.num_errors > 0; });
   bool good = scenario_->ready();
   meter_.end_ns = 0;
-  if (good) {
+  if (good && tunnels) {
+    good = Burst() && FinishScenario();
+  } else if (good) {
     scenario_->StartTraffic();
     if (options_.scenario == ScenarioKind::kIdle) {
       Hold();

@@ -47,6 +47,8 @@ class Run {
   void BeginWindow();
   void EndWindow();
   void Hold();
+  void Rest();
+  bool Burst();
   bool FinishScenario();
   void CheckCounts();
   void CheckTls();

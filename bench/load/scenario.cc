@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bench/load/layout.h"
+#include "bench/load/tunnel_scenario.h"
 
 namespace spicegate {
 namespace {
@@ -97,8 +98,12 @@ class FlowScenario final : public Scenario, private ViewerOwner {
       context_.shared->meter->Error("out of tickets");
       return;
     }
+    // A proxy may take viewers without tickets, of one address and with one
+    // target, for the same one.
+    const bool by_connect = !context_.client->connect.empty();
+    const auto spread = static_cast<uint32_t>(by_connect ? number + 1 : 0);
     viewers_.push_back(std::make_unique<Viewer>(
-        ViewerContext{context_.shared, context_.client, this}, ticket,
+        ViewerContext{context_.shared, context_.client, this, spread}, ticket,
         layout_.ChannelsOf(number), static_cast<uint16_t>(number)));
     viewers_.back()->Start();
   }
@@ -107,7 +112,7 @@ class FlowScenario final : public Scenario, private ViewerOwner {
     ++num_open_;
     StartNext();
   }
-  void OnProbed() override { ++num_probed_; }
+  void OnProbed(Viewer*) override { ++num_probed_; }
   void OnChannelFinished() override { ++num_finished_; }
   void OnViewerBroken(Viewer* viewer, const std::string& why) override {
     context_.shared->meter->Error("viewer " + std::to_string(viewer->number()) +
@@ -249,7 +254,8 @@ int64_t DescriptorsOf(const LoadOptions& options) {
 }
 
 std::string LowerTo(int64_t limit, LoadOptions* options) {
-  const bool idle = options->scenario == ScenarioKind::kIdle;
+  const bool idle = options->scenario == ScenarioKind::kIdle ||
+                    options->scenario == ScenarioKind::kTunnels;
   int64_t* const count = idle ? &options->channels
                          : options->scenario == ScenarioKind::kPingpong
                              ? &options->connections
@@ -262,6 +268,8 @@ std::string LowerTo(int64_t limit, LoadOptions* options) {
   *count = std::max<int64_t>(1, before * limit / needed);
   if (idle) {
     *count = std::max<int64_t>(10, *count / 10 * 10);
+    options->burst = std::min(options->burst, *count);
+    options->stalled = std::min(options->stalled, *count);
   }
   return std::string("\"what\":\"") + (idle ? "channels" : "connections") +
          "\",\"from\":" + std::to_string(before) +
@@ -284,6 +292,9 @@ std::unique_ptr<Scenario> MakeScenario(const ScenarioContext& context) {
   if (context.options->scenario == ScenarioKind::kStorm ||
       context.options->scenario == ScenarioKind::kChurn) {
     return std::make_unique<RepeatScenario>(context);
+  }
+  if (context.options->scenario == ScenarioKind::kTunnels) {
+    return MakeTunnelScenario(context);
   }
   return std::make_unique<FlowScenario>(context);
 }

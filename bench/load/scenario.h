@@ -33,6 +33,7 @@ class Scenario {
   virtual void Start() = 0;
   // All of it is open.
   virtual bool ready() const = 0;
+  // Where traffic is that more comes, ready() tells again.
   virtual void StartTraffic() = 0;
   // One message each way on every channel; probed() tells. For idle.
   virtual void Probe() {}

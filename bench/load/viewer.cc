@@ -27,7 +27,8 @@ void Viewer::Open(proto::ChannelKey key, uint32_t session_id) {
                                         {.key = key,
                                          .session_id = session_id,
                                          .ticket = ticket_,
-                                         .spread = context_.spread},
+                                         .spread = context_.spread,
+                                         .due_ns = context_.due_ns},
                                         &error);
   if (channel == nullptr) {
     Break(error);
@@ -59,7 +60,8 @@ void Viewer::OnOpen(ClientChannel* channel) {
   Meter* const meter = context_.shared->meter;
   ++num_open_;
   ++meter->totals.channels;
-  if (meter->InWindow(channel->begun_ns() + channel->setup_ns())) {
+  if (context_.measures_setup &&
+      meter->InWindow(channel->begun_ns() + channel->setup_ns())) {
     meter->setup.Record(channel->setup_ns());
   }
   if (num_open_ == num_wanted_) {

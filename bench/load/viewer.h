@@ -19,7 +19,7 @@ class ViewerOwner {
  public:
   // All channels can be used.
   virtual void OnViewerOpen(Viewer* viewer) = 0;
-  virtual void OnProbed() {}
+  virtual void OnProbed(Viewer* viewer) { (void)viewer; }
   virtual void OnRoundTrip(Viewer* viewer) { (void)viewer; }
   // One channel has ended as it should.
   virtual void OnChannelFinished() {}
@@ -37,6 +37,10 @@ struct ViewerContext {
   ViewerOwner* owner;
   // Above 0: the viewer, all channels of it, has an address of its own.
   uint32_t spread = 0;
+  // When it was to begin, if it may be late; 0: whenever it does.
+  int64_t due_ns = 0;
+  // Set-up ends with each channel's open, and is in Meter::setup.
+  bool measures_setup = true;
 };
 
 class Viewer final : private ChannelOwner {
@@ -72,7 +76,7 @@ class Viewer final : private ChannelOwner {
   void Break(const std::string& why);
 
   void OnOpen(ClientChannel* channel) override;
-  void OnProbed(ClientChannel*) override { context_.owner->OnProbed(); }
+  void OnProbed(ClientChannel*) override { context_.owner->OnProbed(this); }
   void OnRoundTrip(ClientChannel*) override {
     context_.owner->OnRoundTrip(this);
   }

@@ -142,6 +142,17 @@ uint64_t ChildProcess::resident_bytes() const {
   return resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+uint64_t ChildProcess::proportional_bytes() const {
+  std::ifstream rollup("/proc/" + std::to_string(pid_) + "/smaps_rollup");
+  for (std::string word; rollup >> word;) {
+    uint64_t kib = 0;
+    if (word == "Pss:" && rollup >> kib) {
+      return kib * 1024;
+    }
+  }
+  return 0;
+}
+
 uint16_t FreePort() {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};

@@ -41,6 +41,8 @@ class ChildProcess {
   bool running();
   // Resident memory, 0 once it has ended.
   uint64_t resident_bytes() const;
+  // The same, of what it shares with others its part only (PSS).
+  uint64_t proportional_bytes() const;
   pid_t pid() const { return pid_; }
 
  private:

@@ -74,8 +74,11 @@ std::string ConfigJson(const GatewayOptions& options,
   return "{\"workers\":" + std::to_string(options.workers) +
          ",\n\"listeners\":[{\"address\":\"127.0.0.1:0\"},"
          "{\"address\":\"127.0.0.1:0\",\"need_secured\":true},"
-         "{\"address\":\"127.0.0.1:0\",\"tls\":true}],\n"
-         "\"admin\":{\"address\":\"127.0.0.1:0\"},\n"
+         "{\"address\":\"127.0.0.1:0\",\"tls\":true}" +
+         (options.connect
+              ? ",{\"address\":\"127.0.0.1:0\",\"protocol\":\"connect\"}"
+              : "") +
+         "],\n\"admin\":{\"address\":\"127.0.0.1:0\"},\n"
          "\"consoles\":" +
          JsonString(directory + "/consoles.json") +
          ",\n\"state_dir\":" + JsonString(directory + "/state") +

@@ -36,6 +36,8 @@ struct GatewayOptions {
   // What synthetic peers send is no USB on a usbredir channel, and cut
   // anywhere.
   bool guard = false;
+  // Whether there is a listener for HTTP CONNECT as well.
+  bool connect = false;
   // More members of the configuration, as JSON text with a leading comma.
   std::string extra_json = {};
 };
@@ -83,6 +85,8 @@ class Gateway {
   PeerEndpoint tls() const {
     return {.address = {.port = tls_port_}, .tls = &client_tls_};
   }
+  // Only with GatewayOptions::connect.
+  PeerAddress connect() const { return {.port = connect_port_}; }
   uint16_t admin_port() const { return admin_port_; }
 
   // A new ticket for a console; fails the test when there is none.
@@ -102,6 +106,7 @@ class Gateway {
   const std::string& config_json() const { return config_json_; }
   std::string config_path() const { return directory_ + "/config.json"; }
   void NoteListener(uint16_t port, bool tls, bool need_secured);
+  void NoteConnectListener(uint16_t port) { connect_port_ = port; }
   void set_admin_port(uint16_t port) { admin_port_ = port; }
 
  private:
@@ -110,6 +115,7 @@ class Gateway {
   uint16_t plain_port_ = 0;
   uint16_t need_secured_port_ = 0;
   uint16_t tls_port_ = 0;
+  uint16_t connect_port_ = 0;
   uint16_t admin_port_ = 0;
   const PeerTlsContext client_tls_ = PeerTlsContext::Client();
 };

@@ -30,7 +30,11 @@ void GatewayInProcess::RunControl(std::promise<Server*>* started) {
     std::abort();
   }
   for (const BoundListener& listener : server.listeners()) {
-    NoteListener(listener.address.port, listener.tls, listener.need_secured);
+    if (listener.protocol == ListenerProtocol::kConnect) {
+      NoteConnectListener(listener.address.port);
+    } else {
+      NoteListener(listener.address.port, listener.tls, listener.need_secured);
+    }
   }
   const std::string& admin = server.admin_address();
   set_admin_port(

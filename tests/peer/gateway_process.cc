@@ -56,7 +56,10 @@ GatewayProcess::~GatewayProcess() {
 void GatewayProcess::ReadListeners(const std::string& log) {
   std::istringstream lines(log);
   for (std::string line; std::getline(lines, line);) {
-    if (HasEvent(line, "listening")) {
+    if (HasEvent(line, "listening") &&
+        line.find("\"protocol\":\"connect\"") != line.npos) {
+      NoteConnectListener(PortIn(line));
+    } else if (HasEvent(line, "listening")) {
       NoteListener(PortIn(line), line.find("\"tls\":true") != line.npos,
                    line.find("\"need_secured\":true") != line.npos);
     } else if (HasEvent(line, "admin_listening")) {

@@ -27,16 +27,21 @@ class Gateway:
 
     Attributes:
       port, tls_port: where viewers connect; known after start(), 0 if none.
+      connect_port, connect_tls_port: where they CONNECT; likewise.
       admin: TCP port or unix socket path of the admin side.
       directory: everything it reads, writes and logs.
     """
 
-    def __init__(self, directory, consoles=(), name="gateway", **config):
+    def __init__(
+        self, directory, consoles=(), name="gateway", hosts=None, **config
+    ):
         """Only notes what to start.
 
         Args:
           consoles: entries of the consoles file, see qemu.Vm.console.
           name: stem of its files inside directory.
+          hosts: {name: address} that it finds in /etc/hosts, and no others;
+            see processes.can_see().
           config: top-level keys of the configuration that replace the
             defaults used here: one plain and one TLS listener and the admin
             address on ports the kernel chooses.
@@ -45,10 +50,13 @@ class Gateway:
         os.makedirs(self.directory)
         self.port = 0
         self.tls_port = 0
+        self.connect_port = 0
+        self.connect_tls_port = 0
         self.admin = 0
         self.process = None
         self._stopped = False
         self._name = name
+        self._hosts = hosts
         self._consoles_path = os.path.join(self.directory, "consoles.json")
         self.config_path = os.path.join(self.directory, "spicegate.json")
         self._config = {
@@ -66,9 +74,16 @@ class Gateway:
         self._config.update(config)
         self.write_consoles(consoles)
 
-    def write_consoles(self, consoles):
-        """Replaces the consoles file in one step."""
-        _write_json(self._consoles_path, {"consoles": list(consoles)})
+    def write_consoles(self, consoles, qmp=()):
+        """Replaces the consoles file in one step.
+
+        Args:
+          qmp: patterns of QMP sockets, which stand beside the consoles.
+        """
+        content = {"consoles": list(consoles)}
+        if qmp:
+            content["qmp"] = list(qmp)
+        _write_json(self._consoles_path, content)
 
     def start(self):
         """Starts it and waits for its `ready` record; returns self.
@@ -80,17 +95,18 @@ class Gateway:
         self._stopped = False
         self.process = processes.Child(
             self._name,
-            [locate.gateway(), "--config", self.config_path],
+            self._argv(),
             self.directory,
             env=viewer.private_environment(self.directory),
         )
         self.wait_record("ready", limit_s=_READY_LIMIT_S)
         for record in self.records("listening"):
             number = int(record["address"].rpartition(":")[2])
-            if record["tls"]:
-                self.tls_port = number
-            else:
-                self.port = number
+            connect = record.get("protocol") == "connect"
+            kind = ("connect_" if connect else "") + (
+                "tls_port" if record["tls"] else "port"
+            )
+            setattr(self, kind, number)
         for record in self.records("admin_listening"):
             address = record["address"]
             if address.startswith("unix:"):
@@ -98,6 +114,16 @@ class Gateway:
             else:
                 self.admin = int(address.rpartition(":")[2])
         return self
+
+    def _argv(self):
+        argv = [locate.gateway(), "--config", self.config_path]
+        if self._hosts is None:
+            return argv
+        path = os.path.join(self.directory, "hosts")
+        with open(path, "w", encoding="ascii") as stream:
+            for name, address in self._hosts.items():
+                stream.write(f"{address} {name}\n")
+        return processes.seeing(path, "/etc/hosts", argv)
 
     def stop(self):
         """SIGTERM; AssertionError unless it ends by itself with code 0.
@@ -156,21 +182,43 @@ class Gateway:
         """One request to the admin side; returns web.Answer."""
         return web.request(self.admin, method, path)
 
-    def ticket(self, console, policy=None):
-        """A new ticket for a console of the consoles file."""
-        path = f"/v1/consoles/{console}/ticket{_query(policy)}"
+    def ticket(self, console, policy=None, continues=None):
+        """A new ticket for a console.
+
+        Args:
+          policy: on top of the console's own.
+          continues: the console that migrates to this one.
+        """
+        query = _query(policy=policy, continues=continues)
+        path = f"/v1/consoles/{console}/ticket{query}"
         answer = self.request("POST", path)
         if answer.status != 201:
             raise RuntimeError(f"no ticket: {answer.status} {answer.text()}")
         return answer.json()["ticket"]
 
-    def vv(self, console, policy=None):
-        """The console's .vv file, as bytes."""
-        path = f"/v1/consoles/{console}.vv{_query(policy)}"
+    def vv(self, console, policy=None, via=None, continues=None):
+        """The console's .vv file, as bytes.
+
+        Args:
+          policy, continues: as of ticket().
+          via: "connect" or "tunnel" for a viewer that goes through CONNECT.
+        """
+        query = _query(policy=policy, via=via, continues=continues)
+        path = f"/v1/consoles/{console}.vv{query}"
         answer = self.request("GET", path)
         if answer.status != 200:
             raise RuntimeError(f"no .vv: {answer.status} {answer.text()}")
         return answer.body
+
+    def disconnect(self, console):
+        """Ends what is open on a console; returns how many sessions were."""
+        path = f"/v1/consoles/{console}/disconnect"
+        answer = self.request("POST", path)
+        if answer.status != 200:
+            raise RuntimeError(
+                f"no disconnect: {answer.status} {answer.text()}"
+            )
+        return answer.json()["sessions"]
 
     def metrics(self):
         answer = self.request("GET", "/metrics")
@@ -223,8 +271,10 @@ def vv_entries(body):
     return dict(line.split("=", 1) for line in lines[1:] if "=" in line)
 
 
-def _query(policy):
-    return f"?policy={policy}" if policy else ""
+def _query(**parameters):
+    """What follows the path; parameters that are None are left out."""
+    given = [f"{name}={value}" for name, value in parameters.items() if value]
+    return "?" + "&".join(given) if given else ""
 
 
 def _write_json(path, value):

@@ -2,6 +2,7 @@
 """TCP ports on loopback for programs that cannot choose one themselves."""
 
 import contextlib
+import random
 import socket
 
 
@@ -19,6 +20,20 @@ def pick(count=1):
             probe.bind(("127.0.0.1", 0))
             numbers.append(probe.getsockname()[1])
     return numbers
+
+
+def pick_between(first, last):
+    """Returns a free port of 127.0.0.1 from first to last.
+
+    For a range from which the kernel itself does not choose; the same caution
+    as with pick().
+    """
+    numbers = list(range(first, last + 1))
+    random.shuffle(numbers)
+    for number in numbers:
+        if is_free(number):
+            return number
+    raise OSError(f"no port from {first} to {last} is free")
 
 
 def is_free(port):

@@ -109,6 +109,28 @@ class Child:
         raise ProcessLookupError(f"{self.name} has no memory any more")
 
 
+# A name space for mounts dies with its last process, so nothing has to be
+# undone. Entering one may forget the wish to die with the parent: once more.
+_SEEING = (
+    'mount --bind "$0" "$1" && shift && exec setpriv --pdeathsig KILL -- "$@"'
+)
+
+
+def seeing(path, instead_of, argv):
+    """argv, changed so that the program sees one file in place of another.
+
+    Needs root or the right to make user name spaces, see can_see().
+    """
+    how = "--mount" if os.geteuid() == 0 else "-rm"
+    shell = ["sh", "-c", _SEEING, path, instead_of]
+    return ["unshare", how, "--", *shell, *argv]
+
+
+def can_see():
+    """Whether seeing() works here."""
+    return run(seeing("/etc/hosts", "/etc/hosts", ["true"]))[0] == 0
+
+
 def run(argv, limit_s=30, env=None, stdin=b""):
     """Runs a short helper to its end; returns (exit code, output, errors)."""
     done = subprocess.run(

@@ -5,6 +5,7 @@ Kinds of machine:
   min       qxl, plain port, ticket: channels main, display, inputs, cursor
   noticket  the same without a ticket
   unix      the same without a ticket on a unix socket
+  unixticket  the same on a unix socket, ticket
   tls       every device, TLS port only, ticket
   full      every device, plain and TLS port, ticket
 "every device" is min's plus playback, record, two usbredir, webdav, smartcard
@@ -77,6 +78,7 @@ class Vm:
         spice=(),
         address="127.0.0.1",
         password=PASSWORD,
+        tls_ports=None,
     ):
         """Only notes what to start.
 
@@ -90,13 +92,14 @@ class Vm:
           spice: more options of -spice, "seamless-migration=on".
           address: where to listen, somewhere in 127.0.0.0/8.
           password: the ticket, for the kinds that have one.
+          tls_ports: (first, last) to choose tls_port from.
         """
         self.name = name
         self.kind = kind
         self.port = 0
         self.tls_port = 0
         self.unix_path = None
-        self.password = password if kind in ("min", "tls", "full") else None
+        self.password = None if kind in ("noticket", "unix") else password
         self.address = address
         self.incoming_uri = None
         self.qmp = None
@@ -107,6 +110,7 @@ class Vm:
         self._extra = list(extra)
         self._machine = machine
         self._spice_options = list(spice)
+        self._tls_ports = tls_ports
         if incoming:
             path = os.path.join(directory, name + ".migration")
             self.incoming_uri = "unix:" + path
@@ -274,8 +278,10 @@ class Vm:
 
     def _spice(self):
         first, second = ports.pick(2)
+        if self._tls_ports:
+            second = ports.pick_between(*self._tls_ports)
         options = [f"addr={self.address}", *self._spice_options]
-        if self.kind == "unix":
+        if self.kind in ("unix", "unixticket"):
             self.unix_path = os.path.join(self._dir, self.name + ".spice")
             options = ["unix=on", f"addr={self.unix_path}"]
             options += self._spice_options

@@ -19,11 +19,13 @@ _PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "qemu-system-x86_64": "qemu-system-x86",
+    "ip": "iproute2",
     "remote-viewer": "virt-viewer",
     "spicy": "spice-client-gtk",
     "spicy": "spice-client-gtk",
     "spicy-screenshot": "spice-client-gtk",
     "spicy-stats": "spice-client-gtk",
+    "squid": "squid",
     "xdotool": "xdotool",
     "xwd": "x11-apps",
 }

@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 import unittest
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ from tests.testbed import oaep
 from tests.testbed import picture
 from tests.testbed import polling
 from tests.testbed import processes
+from tests.testbed import proxmox
 from tests.testbed import qmp
 from tests.testbed import runner
 from tests.testbed import skip
@@ -280,6 +282,53 @@ class WireTest(unittest.TestCase):
     def test_no_monitor(self):
         with self.assertRaises(OSError):
             qmp.Qmp("/tmp/there-is-no-such-socket")
+
+
+class ProxmoxTest(unittest.TestCase):
+    """The vectors of gateway/auth/proxmox_ticket_test.cc."""
+
+    PLAIN = "pvespiceproxy:6b023028:100:localhost:61501"
+
+    def test_secret(self):
+        self.assertEqual(
+            proxmox.secret(b"abc"),
+            "4mNgd1BnKaj2Gv8kQTMuQOhEqK1ESJ79gCEOptH1EIg",
+        )
+
+    def test_signatures(self):
+        for secret, signature in (
+            ("labsecret", "34eaeae96285fa17907752e4c106e241c9877b2f"),
+            (
+                "4mNgd1BnKaj2Gv8kQTMuQOhEqK1ESJ79gCEOptH1EIg",
+                "d028a50bcf5749e0cd1b0f31f2ee12dcc6c2d78a",
+            ),
+        ):
+            self.assertEqual(
+                proxmox.sign(self.PLAIN, secret), f"{self.PLAIN}::{signature}"
+            )
+
+    def test_tickets(self):
+        cluster = proxmox.Cluster(b"abc")
+        ticket = cluster.ticket(101, "PVE1", 61000, age_s=39)
+        prefix, issued, vmid, node, port, _, signature = ticket.split(":")
+        self.assertEqual(
+            [prefix, vmid, node, port],
+            ["pvespiceproxy", "101", "pve1", "61000"],
+        )
+        self.assertLessEqual(int(issued, 16), time.time() - 39)
+        self.assertRegex(issued, "^[0-9a-f]{8}$")
+        self.assertRegex(signature, "^[0-9a-f]{40}$")
+        plain = ticket.split("::")[0]
+        self.assertEqual(ticket, proxmox.sign(plain, proxmox.secret(b"abc")))
+        self.assertRegex(cluster.ticket(), ":100:localhost::[0-9a-f]{40}$")
+        self.assertNotEqual(proxmox.forged(ticket), ticket)
+        self.assertEqual(proxmox.forged(ticket)[:-1], ticket[:-1])
+
+    def test_vv_is_one_line_an_entry(self):
+        text = proxmox.vv("t", "http://gw:3128", 61000, "p", "A\nB\n", "CN=x")
+        self.assertEqual(text.splitlines()[0], "[virt-viewer]")
+        self.assertIn("ca=A\\nB\\n\n", text)
+        self.assertIn("\nhost=t\n", text)
 
 
 class AgentTest(unittest.TestCase):

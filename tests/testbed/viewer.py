@@ -138,14 +138,18 @@ class Shot:
             return stream.read()
 
 
-def screenshot(directory, name, target):
-    """Runs spicy-screenshot to its end and returns the Shot."""
+def screenshot(directory, name, target, **env):
+    """Runs spicy-screenshot to its end and returns the Shot.
+
+    Args:
+      env: is added to its environment.
+    """
     path = os.path.join(directory, name + ".ppm")
     child = processes.Child(
         name,
         ["spicy-screenshot", *target.argv(), "-o", path],
         directory,
-        env=private_environment(directory, target),
+        env=private_environment(directory, target, **env),
     )
     try:
         code = child.wait(_RUN_LIMIT_S)
@@ -157,12 +161,13 @@ def screenshot(directory, name, target):
 class Stats:
     """A running spicy-stats: a viewer without a window, all channels open."""
 
-    def __init__(self, directory, name, target):
+    def __init__(self, directory, name, target, **env):
+        """Starts it; `env` is added to its environment."""
         self.child = processes.Child(
             name,
             ["spicy-stats", *target.argv()],
             directory,
-            env=private_environment(directory, target),
+            env=private_environment(directory, target, **env),
         )
 
     def event(self):
@@ -291,6 +296,19 @@ class _Window:
         """Types one key through the X server, as a keyboard does."""
         self._x("xdotool", "key", name)
 
+    def fill_in(self, title, *fields, limit_s=20):
+        """Types into the fields of a dialog, one by one, and confirms it."""
+        dialog = polling.until(
+            lambda: self._find_window(title), f"dialog {title}", limit_s, 0.1
+        )
+        self._x("xdotool", "windowfocus", "--sync", dialog)
+        for number, text in enumerate(fields):
+            if number:
+                self.key("Tab")
+            self.key("ctrl+a")
+            self._x("xdotool", "type", text)
+        self.key("Return")
+
     def click(self, button=1):
         """Clicks where the pointer is; in server mode that grabs it."""
         self._x("xdotool", "click", str(button))
@@ -314,11 +332,12 @@ class _Window:
             raise WindowGone(self._title)
         return window
 
-    def _find_window(self):
+    def _find_window(self, title=None):
         if not self.child.running():
             raise RuntimeError(f"the viewer ended\n{self.child.tail()}")
+        name = title or self._title
         code, out, _ = processes.run(
-            ["xdotool", "search", "--onlyvisible", "--name", self._title],
+            ["xdotool", "search", "--onlyvisible", "--name", name],
             env=self._env,
         )
         return out.split()[-1] if code == 0 and out.split() else None
@@ -329,15 +348,29 @@ class _Window:
             raise WindowGone(f"{' '.join(argv)}: {out}{err}")
 
 
+# glib-networking trusts what is in this file, and nothing can tell it another.
+_SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
+
+
 class RemoteViewer(_Window):
     """remote-viewer with one .vv file on a Display."""
 
-    def __init__(self, directory, display, vv_path, title, **env):
-        """Starts it; `env` is added to its environment."""
+    def __init__(
+        self, directory, display, vv_path, title, system_ca=None, **env
+    ):
+        """Starts it; `env` is added to its environment.
+
+        Args:
+          system_ca: PEM file with the only authorities that the system trusts
+            as far as this viewer can see. A proxy's certificate is held
+            against those, never against the `ca` of the .vv file.
+        """
         env = private_environment(
             directory, DISPLAY=display.name, GDK_BACKEND="x11", **env
         )
         argv = ["remote-viewer", "--debug", vv_path]
+        if system_ca:
+            argv = processes.seeing(system_ca, _SYSTEM_CAS, argv)
         super().__init__(directory, argv, env, title)
 
 

@@ -102,6 +102,19 @@ class CheckConfigTest(case.Case):
         self.assertIn("iPAddress", lines[0])
         self.assertIn("CONNECT over TLS", lines[0])
 
+    def test_no_address_where_there_is_an_https_proxy(self):
+        pair = self._issue("names-only", names=(f"DNS:{_HOST}",))
+        config = self._config(pair)
+        config["listeners"] = [
+            {"address": "127.0.0.1:0", "tls": True},
+            {"address": "127.0.0.1:0", "tls": True, "protocol": "connect"},
+        ]
+        code, lines = self._run(config)
+        self.assertEqual(code, 0)
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("warning", lines[0])
+        self.assertIn("CONNECT over TLS", lines[0])
+
     def test_each_pair_is_looked_at(self):
         good = self._issue("good")
         old = self._issue("old", names=("DNS:old.example.test",), days=-1)

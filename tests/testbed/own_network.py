@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network that a test has for itself: its addresses, its names, all ports.
+
+Nothing of it reaches the machine, and nothing in it reaches another. It goes
+with the last process in it.
+"""
+
+import os
+import socket
+import struct
+import sys
+import tempfile
+import threading
+
+from tests.testbed import processes
+from tests.testbed import skip
+
+_MARK = "SPICEGATE_OWN_NETWORK"
+_PARTS = ("--net", "--mount")
+_DNS_PORT = 53
+_NO_SUCH_NAME = 0x8183  # an answer, by a server that recurses: NXDOMAIN
+
+
+def enter(addresses, names):
+    """Starts this program once more, in a network of its own.
+
+    To be called first thing; returns there. Needs root or the right to make
+    user name spaces, else the file is skipped by the skip rule.
+
+    Args:
+      addresses: "10.0.0.1/24" or "fd00::1/64", all of them on loopback beside
+        127.0.0.0/8 and ::1.
+      names: {host name: address}. No other name resolves.
+    """
+    skip.need_tools("ip", "unshare")
+    if os.environ.get(_MARK) != "1":
+        how = _PARTS if os.geteuid() == 0 else ("--map-root-user", *_PARTS)
+        argv = ["unshare", *how, "--"]
+        if processes.run([*argv, "true"])[0] != 0:
+            skip.skip("no right to make a network")
+        os.environ[_MARK] = "1"
+        argv += [sys.executable, *sys.argv]
+        os.execvp(argv[0], argv)
+    _must("ip", "link", "set", "lo", "up")
+    for address in addresses:
+        _must("ip", "address", "add", address, "dev", "lo")
+    hosts = "".join(f"{at} {name}\n" for name, at in names.items())
+    _show(hosts, "/etc/hosts")
+    _show("nameserver 127.0.0.1\n", "/etc/resolv.conf")
+    threading.Thread(target=_answer_questions, daemon=True).start()
+
+
+def _must(*argv):
+    code, _, errors = processes.run(argv)
+    if code != 0:
+        raise OSError(f"{' '.join(argv)}: {errors}")
+
+
+def _show(text, path):
+    """From now on the file at `path` has this text, as far as we can see."""
+    with tempfile.NamedTemporaryFile("w", encoding="ascii") as stream:
+        stream.write(text)
+        stream.flush()
+        os.chmod(stream.name, 0o644)
+        _must("mount", "--bind", stream.name, path)
+
+
+def _answer_questions():
+    """A name server that knows no name, so that nobody waits for one."""
+    with socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", _DNS_PORT))
+        while True:
+            query, client = server.recvfrom(4096)
+            end = query.find(b"\0", 12) + 5  # name, type and class
+            head = struct.pack(">HHHHH", _NO_SUCH_NAME, 1, 0, 0, 0)
+            server.sendto(query[:2] + head + query[12:end], client)
