@@ -175,6 +175,11 @@ Task<std::optional<CloseReason>> Worker::Engine::LetThrough(
     co_return CloseReason::kTunnelProtocol;
   }
   client->stream = Unread(std::move(client->stream), bytes);
+  // What it had sent ahead is no reason to let it through too late: its waits
+  // have ended for good.
+  if (timers.now_ms() >= context->deadline_ms) {
+    co_return CloseReason::kPreauthTimeout;
+  }
   co_return std::nullopt;
 }
 

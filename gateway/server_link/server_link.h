@@ -70,6 +70,9 @@ class ServerLink {
                              std::span<const uint8_t> first_message);
 
   proto::LinkError result() const { return result_; }
+  // Where it leads: what it was made with, or after Open the place that the
+  // server has named over QMP.
+  const ConsoleTarget& target() const { return target_; }
   int64_t give_up_ms() const { return give_up_ms_; }
 
   // The leg, once authenticated; earlier it is closed with the object, which

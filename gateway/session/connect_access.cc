@@ -247,9 +247,12 @@ std::optional<ConnectGrant> Decider::FindTicket(
 // Whether `host` has the form of our tickets: a name of one label, too. One
 // that is not valid any more must not be asked for in DNS, nor be logged.
 bool LooksLikeTicket(std::string_view host) {
+  if (host.ends_with('.')) {
+    host.remove_suffix(1);
+  }
   return host.size() == kTicketLen &&
          std::all_of(host.begin(), host.end(), [](char c) {
-           return IsDigit(c) || (c >= 'a' && c <= 'z');
+           return IsDigit(c) || (Lower(c) >= 'a' && Lower(c) <= 'z');
          });
 }
 

@@ -308,7 +308,10 @@ TEST_F(ConnectAccessTest, AnExpiredTicketIsNotLookedUp) {
   const std::string unknown(kTicketLen, 'a');
   ASSERT_EQ(settings_.allow.Judge(unknown, 5900),
             AllowList::Verdict::kAskAddress);
-  ExpectRefusal(Viewer(unknown, 5900), CloseReason::kConnectForbidden);
+  for (const std::string& host :
+       {unknown, unknown + ".", std::string(kTicketLen, 'A')}) {
+    ExpectRefusal(Viewer(host, 5900), CloseReason::kConnectForbidden);
+  }
   ExpectGrant(Viewer(unknown + "a", 5900), Kind::kAllowed);
 }
 

@@ -468,7 +468,7 @@ void ChannelOpener::Join(Opening* opening, const ClientLink* link, Place* place,
   Handle session = place->session;
   if (!session) {
     SessionTerms terms;
-    terms.target = place->route.target;
+    terms.target = server->target();
     terms.policy = place->policy;
     terms.client = opening->client_address;
     terms.client_tls = link->tls;
