@@ -84,7 +84,8 @@ void SessionRegistry::KeepMark(Handle channel, OwnSocketMark mark) {
 
 bool SessionRegistry::HasRoom(const Session& session) const {
   const int64_t num_channels =
-      static_cast<int64_t>(session.channels.size() + session.openings.size());
+      static_cast<int64_t>(session.channels.size() + session.openings.size()) -
+      session.num_lingering;
   const int num_servers = session.migration != nullptr ? 2 : 1;
   return num_channels < num_servers * relay_.limits->max_channels_per_session;
 }
@@ -273,6 +274,9 @@ void SessionRegistry::OnChannelClosing(Channel* channel, CloseReason reason) {
     ForgetLink();
   }
   Session* session = sessions_.Get(channel->session());
+  if (session != nullptr) {
+    ++session->num_lingering;
+  }
   if (session != nullptr && !session->ending.has_value()) {
     OnClosingInMigration(session, channel, reason);
   }
@@ -349,6 +353,7 @@ void SessionRegistry::OnChannelEnded(Channel* channel) {
   session->bytes->to_server[IndexOf(*channel)] += channel->bytes_to_server();
   session->bytes->to_client[IndexOf(*channel)] += channel->bytes_to_client();
   std::erase(session->channels, channel->handle());
+  --session->num_lingering;
   if (session->terms.tunnel && session->channels.empty()) {
     EndSession(channel->session(), channel->reason());
   }

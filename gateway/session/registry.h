@@ -78,6 +78,7 @@ struct Session {
   std::unique_ptr<PendingMigration> migration;
   std::unique_ptr<Departure> switched;  // told to come back, and where it leads
   int num_announced = 0;  // migrations that the client has not answered
+  int num_lingering = 0;  // of `channels`: without their client
   bool guard_logged = false;
   RoundShare share;        // of all its channels
   RoundShare share_ahead;  // of those that run ahead of the others

@@ -93,6 +93,18 @@ TEST_F(RegistryTunnelsTest, OneGroupIsOneSessionAsLongAsItHasTunnels) {
   EXPECT_NE(AddTunnel("group", "vm1").session, first.session);
 }
 
+TEST_F(RegistryTunnelsTest, TunnelsThatLingerTakeNoRoom) {
+  limits_.max_channels_per_session = 2;
+  Tunnel first = AddTunnel("group", "vm1");
+  Tunnel second = AddTunnel("group", "vm1");
+  EXPECT_FALSE(registry_.HasRoom(*registry_.Get(first.session)));
+  first.client.Reset();
+  Run();
+  EXPECT_FALSE(IsEnded(first.server));
+  EXPECT_TRUE(registry_.HasRoom(*registry_.Get(second.session)));
+  EXPECT_EQ(links_open_.load(), 2);  // but they count in the process
+}
+
 TEST_F(RegistryTunnelsTest, ASessionThatIsEndingIsNotJoined) {
   Tunnel first = AddTunnel("group", "vm1");
   EXPECT_EQ(registry_.CloseConsole("vm1", CloseReason::kDisconnected), 1);
