@@ -8,39 +8,33 @@ with the last process in it.
 import os
 import socket
 import struct
-import sys
 import tempfile
 import threading
 
+from tests.testbed import name_space
 from tests.testbed import processes
 from tests.testbed import skip
 
-_MARK = "SPICEGATE_OWN_NETWORK"
-_PARTS = ("--net", "--mount")
 _DNS_PORT = 53
 _NO_SUCH_NAME = 0x8183  # an answer, by a server that recurses: NXDOMAIN
 
 
 def enter(addresses, names):
-    """Starts this program once more, in a network of its own.
+    """Takes this program into a network of its own.
 
-    To be called first thing; returns there. Needs root or the right to make
-    user name spaces, else the file is skipped by the skip rule.
+    To be called first thing, before there are threads. Needs root or the right
+    to make user name spaces, else the file is skipped by the skip rule.
 
     Args:
       addresses: "10.0.0.1/24" or "fd00::1/64", all of them on loopback beside
         127.0.0.0/8 and ::1.
       names: {host name: address}. No other name resolves.
     """
-    skip.need_tools("ip", "unshare")
-    if os.environ.get(_MARK) != "1":
-        how = _PARTS if os.geteuid() == 0 else ("--map-root-user", *_PARTS)
-        argv = ["unshare", *how, "--"]
-        if processes.run([*argv, "true"])[0] != 0:
-            skip.skip("no right to make a network")
-        os.environ[_MARK] = "1"
-        argv += [sys.executable, *sys.argv]
-        os.execvp(argv[0], argv)
+    skip.need_tools("ip")
+    try:
+        name_space.enter(net=True)
+    except OSError as error:
+        skip.skip(f"no right to make a network: {error}")
     _must("ip", "link", "set", "lo", "up")
     for address in addresses:
         _must("ip", "address", "add", address, "dev", "lo")
@@ -62,7 +56,7 @@ def _show(text, path):
         stream.write(text)
         stream.flush()
         os.chmod(stream.name, 0o644)
-        _must("mount", "--bind", stream.name, path)
+        name_space.show(stream.name, path)
 
 
 def _answer_questions():

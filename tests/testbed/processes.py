@@ -12,7 +12,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+
+from tests.testbed import name_space
 
 _STOP_LIMIT_S = 10
 
@@ -109,21 +112,13 @@ class Child:
         raise ProcessLookupError(f"{self.name} has no memory any more")
 
 
-# A name space for mounts dies with its last process, so nothing has to be
-# undone. Entering one may forget the wish to die with the parent: once more.
-_SEEING = (
-    'mount --bind "$0" "$1" && shift && exec setpriv --pdeathsig KILL -- "$@"'
-)
-
-
 def seeing(path, instead_of, argv):
     """argv, changed so that the program sees one file in place of another.
 
     Needs root or the right to make user name spaces, see can_see().
     """
-    how = "--mount" if os.geteuid() == 0 else "-rm"
-    shell = ["sh", "-c", _SEEING, path, instead_of]
-    return ["unshare", how, "--", *shell, *argv]
+    launcher = os.path.abspath(name_space.__file__)
+    return [sys.executable, launcher, path, instead_of, *argv]
 
 
 def can_see():

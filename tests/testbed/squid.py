@@ -37,8 +37,8 @@ workers 1
 class Squid:
     """A squid in the foreground, in one process.
 
-    As root it would change its user and forget to end with the test, so it
-    believes to be nobody and is whoever the test is.
+    Where the test is root it is nobody from its start: changing its user by
+    itself it would forget to end with the test.
 
     Attributes:
       port: where it listens.
@@ -60,16 +60,14 @@ class Squid:
         )
         with open(path, "w", encoding="ascii") as stream:
             stream.write(basic + "".join(line + "\n" for line in lines))
-        self.child = processes.Child(
-            "squid",
-            [
-                *("unshare", "--user", f"--map-user={_NOBODY}"),
-                *(f"--map-group={_NOBODY}", "--"),
-                *("setpriv", "--pdeathsig", "KILL", "--"),
-                *("squid", "-N", "-f", path),
-            ],
-            self._directory,
-        )
+        argv = ["squid", "-N", "-f", path]
+        if os.geteuid() == 0:
+            os.chmod(directory, 0o711)
+            os.chown(self._directory, _NOBODY, _NOBODY)
+            user = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}")
+            how = ("--clear-groups", "--pdeathsig", "KILL", "--")
+            argv = ["setpriv", *user, *how, *argv]
+        self.child = processes.Child("squid", argv, self._directory)
         self._wait_listening(address)
 
     def stop(self):
