@@ -40,7 +40,7 @@ constexpr uint64_t kLeastTunnels = 4 * kNumEnds + 1;
 constexpr uint64_t kTunnelBytes = 4 * 1024;
 // The allocator's and the program's own: pages that are touched once.
 constexpr uint64_t kSlackBytes = 4 << 20;
-constexpr uint64_t kStallSlackBytes = 1 << 20;
+constexpr uint64_t kStallSlackBytes = 2 << 20;
 // What the kernel's socket buffers and a pipe can take of one tunnel.
 constexpr uint64_t kKernelBytes = 64 << 20;
 constexpr uint64_t kMebibyte = 1 << 20;
@@ -228,7 +228,7 @@ class TunnelsTest : public testing::Test {
 
   // ---- What the gateway says of itself.
 
-  uint64_t Memory() { return gateway_->process()->proportional_bytes(); }
+  uint64_t Memory() { return gateway_->process()->private_bytes(); }
 
   void ExpectTunnels(size_t num) {
     const GatewayMetrics metrics = gateway_->Metrics();

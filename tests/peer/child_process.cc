@@ -142,11 +142,11 @@ uint64_t ChildProcess::resident_bytes() const {
   return resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-uint64_t ChildProcess::proportional_bytes() const {
+uint64_t ChildProcess::private_bytes() const {
   std::ifstream rollup("/proc/" + std::to_string(pid_) + "/smaps_rollup");
   for (std::string word; rollup >> word;) {
     uint64_t kib = 0;
-    if (word == "Pss:" && rollup >> kib) {
+    if (word == "Pss_Anon:" && rollup >> kib) {
       return kib * 1024;
     }
   }

@@ -41,8 +41,9 @@ class ChildProcess {
   bool running();
   // Resident memory, 0 once it has ended.
   uint64_t resident_bytes() const;
-  // The same, of what it shares with others its part only (PSS).
-  uint64_t proportional_bytes() const;
+  // The same without files, of which its share grows when others that have
+  // mapped them end (Pss_Anon).
+  uint64_t private_bytes() const;
   pid_t pid() const { return pid_; }
 
  private:
