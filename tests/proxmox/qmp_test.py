@@ -120,7 +120,7 @@ class PasswordTest(qmp_case.QmpCase):
     def test_a_server_without_a_password_is_refused(self):
         self.desktop(kind="noticket")
         made = self.start_gateway([self.console()])
-        self.assertIn("password", self.assert_no_ticket(made, status=409))
+        self.assertIn("password", self.assert_no_ticket(made, status=503))
 
     def test_a_server_on_a_unix_socket(self):
         vm = self.desktop(kind="unixticket")
