@@ -82,7 +82,8 @@ class HangTest(_Case):
     def test_a_qemu_that_waits_for_a_display(self):
         """Who ends a display before its INIT makes QEMU wait for 30 s.
 
-        The gateway gives up sooner; QEMU does in the end what it was told.
+        Now and then it does by itself. The gateway gives up sooner, and says
+        so: it can be asked again.
         """
         vm = self.desktop("good")
         waiting_vm = self.desktop("bad")
@@ -90,15 +91,19 @@ class HangTest(_Case):
         stranger = self.direct(waiting_vm, qemu.PASSWORD)
         stranger.open_main()
         stranger.link(spiceclient.DISPLAY)
-        waiting_vm.wait_channels({(qemu.DISPLAY, 0)})
         self._check_order(made, vm, "disconnect")
+        self.assertTrue(waiting_vm.answers(_WAIT_LIMIT_S))
         polling.until(
-            lambda: waiting_vm.answers(_WAIT_LIMIT_S), "QEMU to go on"
+            lambda: self._disconnected(made, "bad"), "a disconnect", 30, 0.2
         )
         waiting_vm.wait_idle()
         self.assertTrue(stranger.links[0].closed_by_peer())
         self.assert_refuses(waiting_vm, qemu.PASSWORD)
         self.check_good(made, vm)
+
+    def _disconnected(self, made, console):
+        path = f"/v1/consoles/{console}/disconnect"
+        return made.request("POST", path).status == 200
 
     def _start(self):
         return self.start_gateway([self.console("good"), self.console("bad")])
