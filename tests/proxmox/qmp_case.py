@@ -6,6 +6,7 @@ import os
 from tests.testbed import case
 from tests.testbed import pki
 from tests.testbed import polling
+from tests.testbed import qemu
 from tests.testbed import qmp
 from tests.testbed import spiceclient
 
@@ -104,6 +105,14 @@ class QmpCase(case.Case):
         answer = made.request("POST", f"/v1/consoles/{console}/ticket")
         self.assertEqual(answer.status, status, answer.body)
         return answer.json()["error"]
+
+
+def wait_display(vm):
+    """Until a display that was linked is there, or QEMU waits for its INIT."""
+    try:
+        vm.wait_channels({(qemu.DISPLAY, 0)})
+    except TimeoutError:
+        pass  # it does so by itself now and then
 
 
 def takes(vm, password):

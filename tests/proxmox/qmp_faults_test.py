@@ -91,6 +91,7 @@ class HangTest(_Case):
         stranger = self.direct(waiting_vm, qemu.PASSWORD)
         stranger.open_main()
         stranger.link(spiceclient.DISPLAY)
+        qmp_case.wait_display(waiting_vm)
         self._check_order(made, vm, "disconnect")
         self.assertTrue(waiting_vm.answers(_WAIT_LIMIT_S))
         polling.until(

@@ -53,7 +53,7 @@ class QemuTest(qmp_case.QmpCase):
         client = self.direct(vm, qemu.PASSWORD)
         client.open_main()
         client.link(spiceclient.DISPLAY)
-        vm.wait_channels({(qemu.DISPLAY, 0)})
+        qmp_case.wait_display(vm)
         with self.assertRaises(TimeoutError):
             vm.qmp.command(
                 "set_password",
