@@ -22,7 +22,6 @@ _PACKAGES = {
     "ip": "iproute2",
     "remote-viewer": "virt-viewer",
     "spicy": "spice-client-gtk",
-    "spicy": "spice-client-gtk",
     "spicy-screenshot": "spice-client-gtk",
     "spicy-stats": "spice-client-gtk",
     "squid": "squid",
@@ -31,8 +30,15 @@ _PACKAGES = {
 }
 
 
+# Servers' programs are there, which is not in everybody's PATH.
+_SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
 def missing(*tools):
-    """Returns one line per program that is not in PATH."""
+    """Returns one line per program that is not in PATH, from now with sbin."""
+    path = os.environ.get("PATH", os.defpath)
+    if not path.endswith(_SBIN):
+        os.environ["PATH"] = path + _SBIN
     return [
         f"{tool} is not installed (package {_PACKAGES.get(tool, tool)})"
         for tool in tools
