@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/proxmox_members.h"
 
-#include <algorithm>
-
+#include "gateway/base/ascii.h"
 #include "gateway/base/json.h"
 #include "gateway/console/host_patterns.h"
 
 namespace spicegate {
 namespace {
-
-std::string Lowered(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
-}
 
 bool IsAddress(const JsonValue* value) {
   AddressBytes ignored;
@@ -45,7 +37,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseProxmoxMembers(
     const JsonValue* ip =
         node.type() == JsonValue::Type::kObject ? node.Find("ip") : nullptr;
     if (IsAddress(ip)) {
-      addresses.emplace(Lowered(name), ip->AsString());
+      addresses.emplace(AsciiLowered(name), ip->AsString());
     }
   }
   return addresses;

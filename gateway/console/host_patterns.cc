@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "gateway/base/ascii.h"
+
 namespace spicegate {
 namespace {
 
@@ -13,10 +15,6 @@ constexpr size_t kMaxNameLen = 253;  // likewise
 constexpr int kIpv4PrefixBits = 96;  // of ::ffff:0:0/96
 constexpr std::array<uint8_t, 12> kIpv4Prefix = {0, 0, 0, 0, 0,    0,
                                                  0, 0, 0, 0, 0xff, 0xff};
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -108,7 +106,7 @@ bool ParseHostName(std::string_view text, std::string* out) {
     text.remove_suffix(1);
   }
   out->resize(text.size());
-  std::transform(text.begin(), text.end(), out->begin(), Lower);
+  std::transform(text.begin(), text.end(), out->begin(), AsciiLower);
   return IsHostName(*out);
 }
 

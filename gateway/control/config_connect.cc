@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/base/ascii.h"
 #include "gateway/console/host_patterns.h"
 #include "gateway/control/config_text.h"
 
@@ -44,15 +45,6 @@ constexpr Text kNode = {"a node's name, 1 to 63 of A-Z a-z 0-9 -", kMaxNodeLen,
                         IsNode};
 constexpr Text kNodeHost = {"a host name or an address, without port",
                             kMaxConfigHostLen, IsNodeHost};
-
-// As tickets have names: viewers lower-case whatever stands where a host is
-// due.
-std::string Lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
-}
 
 void ReadProxies(JsonObjectReader& reader, ListenerConfig* listener) {
   std::vector<std::string> entries;
@@ -131,7 +123,9 @@ void ReadNodes(JsonObjectReader& reader, ProxmoxConfig* out) {
   std::vector<std::pair<std::string, std::string>> nodes;
   reader.StringMembers("nodes", kMaxProxmoxNodes, kNode, kNodeHost, &nodes);
   for (const auto& [name, host] : nodes) {
-    const std::string lower = Lower(name);
+    // As tickets have it: viewers lower-case whatever stands where a host is
+    // due.
+    const std::string lower = AsciiLowered(name);
     if (lower == "localhost" || lower == out->node) {
       reader.Fail("nodes", "other nodes, got this one: \"" + name + '"');
     }
@@ -148,7 +142,7 @@ void ReadProxmox(JsonObjectReader& reader, const std::string& file_name,
   ReadPath(reader, "key_file", kFileText, file_name, &out->key_path);
   ReadPath(reader, "members_file", kFileText, file_name, &out->members_path);
   reader.String("node", kNode, &out->node);
-  out->node = Lower(out->node);
+  out->node = AsciiLowered(out->node);
   ReadNodes(reader, out);
   reader.Port("proxy_port", &out->proxy_port);
   JsonObjectReader::PortRange ports = {out->first_port, out->last_port};

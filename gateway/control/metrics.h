@@ -43,7 +43,7 @@ struct CertificateValues {
   bool ticket_keys_refused = false;
 };
 
-// What consoles' QMP sockets were asked: operations by their end, since the
+// What consoles' QMP sockets were asked: commands by their end, since the
 // start.
 struct QmpValues {
   int64_t commands_ok = 0;

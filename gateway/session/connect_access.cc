@@ -4,19 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/base/ascii.h"
+
 namespace spicegate {
 namespace {
 
 constexpr char kThisHost[] = "localhost";
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-std::string Lowered(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), Lower);
-  return text;
-}
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -151,12 +144,12 @@ bool Decider::MayHavePort(const ProxmoxTicket& ticket, uint16_t port) const {
 
 // A ticket's node is in lower case.
 bool Decider::IsThisNode(const std::string& node) const {
-  return node == kThisHost || node == Lowered(settings_.node);
+  return node == kThisHost || node == AsciiLowered(settings_.node);
 }
 
 const std::string* Decider::AddressOfNode(const std::string& node) const {
   for (const auto& [name, address] : settings_.nodes) {
-    if (Lowered(name) == node) {
+    if (AsciiLowered(name) == node) {
       return &address;
     }
   }
@@ -234,8 +227,9 @@ std::optional<ConnectGrant> Decider::FindTicket(
   TicketClaim claim =
       vault->Claim(TicketVault::DigestOf(*request_.basic_password), now_ms);
   const std::string& asked = request_.target.host;
-  const bool meant = claim && (Lowered(claim.console()) == Lowered(asked) ||
-                               (names && names(claim.console(), asked)));
+  const bool meant =
+      claim && (AsciiLowered(claim.console()) == AsciiLowered(asked) ||
+                (names && names(claim.console(), asked)));
   if (!meant) {
     return std::nullopt;
   }
@@ -252,7 +246,7 @@ bool LooksLikeTicket(std::string_view host) {
   }
   return host.size() == kTicketLen &&
          std::all_of(host.begin(), host.end(), [](char c) {
-           return IsDigit(c) || (Lower(c) >= 'a' && Lower(c) <= 'z');
+           return IsDigit(c) || (AsciiLower(c) >= 'a' && AsciiLower(c) <= 'z');
          });
 }
 
@@ -273,7 +267,8 @@ ConnectDecision Decider::JudgeTarget() const {
   grant.port = target.port;
   grant.by_name = verdict == AllowList::Verdict::kAllowed;
   grant.name = Written(target.host, target.port);
-  grant.group = GroupOf("allowed", client_address_ + " " + Lowered(grant.name));
+  grant.group =
+      GroupOf("allowed", client_address_ + " " + AsciiLowered(grant.name));
   return Grant(std::move(grant));
 }
 
