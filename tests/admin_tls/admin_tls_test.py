@@ -288,7 +288,11 @@ class ReloadTest(_AdminCase):
             "the new certificate",
             _LIMIT_S,
         )
-        self.assertEqual(len(made.records("admin_certificates_loaded")), 2)
+        polling.until(
+            lambda: len(made.records("admin_certificates_loaded")) == 2,
+            "the record of it",
+            _LIMIT_S,
+        )
         # The connection of before was ended, in order.
         with self.assertRaises((http.client.HTTPException, OSError)):
             self.ask(kept, "/livez")
