@@ -69,12 +69,10 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       early_dials(server_links, &registry, &shared->connections, w->index_),
       opener(server_links, &registry, &openings, &early_dials,
              &shared->policies, shared->guard,
-             [this](const std::string& console) {
-               return settings.targets->Find(console);
-             }),
+             [this](const TicketClaim& ticket) { return TargetOf(ticket); }),
       tunnel_opener(server_links, &registry, &openings,
-                    [this](const std::string& console) {
-                      return settings.targets->Find(console);
+                    [this](const TicketClaim& ticket) {
+                      return TargetOf(ticket);
                     }) {
   for (ListenerOptions& listener : worker->listeners_) {
     // What is accepted inherits the options: none of them is set again.
@@ -83,6 +81,14 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
         driver, &timers, &counters->accept_pauses, std::move(listener.fd),
         [this, &listener](int fd) { OnAccept(fd, listener); }));
   }
+}
+
+std::optional<ConsoleTarget> Worker::Engine::TargetOf(
+    const TicketClaim& ticket) const {
+  if (ticket.target() != nullptr) {
+    return *ticket.target();
+  }
+  return settings.targets->Find(ticket.console());
 }
 
 NameLookup::Ask Worker::Engine::AskResolver(bool of_stranger) const {

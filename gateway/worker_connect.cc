@@ -188,9 +188,9 @@ Task<std::optional<CloseReason>> Worker::Engine::Judge(
   passage->settings = settings.connect;
   passage->may_reach = MayReachBy(settings);
   passage->alias = {request->target.host, request->target.port};
-  const NamesConsole names = [this](const std::string& console,
+  const NamesConsole names = [this](const TicketClaim& ticket,
                                     const std::string& host) {
-    const auto target = settings.targets->Find(console);
+    const auto target = TargetOf(ticket);
     return target.has_value() &&
            IsServerOf(*target, host, *settings.own_places);
   };

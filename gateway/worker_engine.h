@@ -28,6 +28,8 @@ struct Worker::Engine {
 
   // Hands the questions of a look-up to its resolver.
   NameLookup::Ask AskResolver(bool of_stranger) const;
+  // Where a ticket's console is now; nothing when it left the directory.
+  std::optional<ConsoleTarget> TargetOf(const TicketClaim& ticket) const;
   void Loop();
   bool finished() const;
   int64_t SleepMs() const;

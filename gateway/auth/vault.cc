@@ -47,9 +47,9 @@ TicketDigest TicketVault::DigestOf(std::string_view ticket) {
   return digest;
 }
 
-absl::StatusOr<std::string> TicketVault::Issue(const std::string& console,
-                                               const std::string& policy_name,
-                                               int64_t now_ms) {
+absl::StatusOr<std::string> TicketVault::Issue(
+    const std::string& console, const std::string& policy_name, int64_t now_ms,
+    std::shared_ptr<const ConsoleTarget> target) {
   if (!TakePlace()) {
     Purge(now_ms);
     if (!TakePlace()) {
@@ -61,8 +61,12 @@ absl::StatusOr<std::string> TicketVault::Issue(const std::string& console,
   Shard& shard = ShardOf(digest);
   {
     const std::lock_guard lock(shard.mutex);
-    shard.tickets[digest] = {console, policy_name,
-                             now_ms + options_.first_use_ms, 0, false};
+    shard.tickets[digest] = {console,
+                             policy_name,
+                             std::move(target),
+                             now_ms + options_.first_use_ms,
+                             0,
+                             false};
   }
   issued_total_.fetch_add(1, std::memory_order_relaxed);
   return ticket;
@@ -88,7 +92,15 @@ TicketClaim TicketVault::Claim(const TicketDigest& digest, int64_t now_ms) {
   }
   ++found->second.num_claims;
   return TicketClaim(this, digest, found->second.console,
-                     found->second.policy_name);
+                     found->second.policy_name, found->second.target);
+}
+
+bool TicketVault::IsFresh(const TicketDigest& digest, int64_t now_ms) const {
+  const Shard& shard = ShardOf(digest);
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.tickets.find(digest);
+  return found != shard.tickets.end() && !found->second.used &&
+         !found->second.ExpiredAt(now_ms);
 }
 
 void TicketVault::MarkUsed(const TicketDigest& digest) {
@@ -116,12 +128,14 @@ TicketClaim& TicketClaim::operator=(TicketClaim&& other) noexcept {
   digest_ = other.digest_;
   console_ = std::move(other.console_);
   policy_name_ = std::move(other.policy_name_);
+  target_ = std::move(other.target_);
   return *this;
 }
 
 TicketClaim TicketClaim::Unvaulted(const TicketDigest& digest,
                                    std::string console) {
-  return TicketClaim(nullptr, digest, std::move(console), "");
+  return TicketClaim(nullptr, digest, std::move(console), "",
+                     nullptr);
 }
 
 void TicketClaim::MarkUsed() {

@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@
 #include "absl/status/statusor.h"
 
 namespace spicegate {
+
+struct ConsoleTarget;  // gateway/server_link/link_context.h
 
 inline constexpr size_t kTicketLen = 48;  // log2(36^48) = 248 bits
 
@@ -61,7 +64,8 @@ class TicketClaim {
       : vault_(std::exchange(other.vault_, nullptr)),
         digest_(other.digest_),
         console_(std::move(other.console_)),
-        policy_name_(std::move(other.policy_name_)) {}
+        policy_name_(std::move(other.policy_name_)),
+        target_(std::move(other.target_)) {}
   TicketClaim& operator=(TicketClaim&& other) noexcept;
   ~TicketClaim() { Release(); }
 
@@ -79,21 +83,27 @@ class TicketClaim {
   const std::string& console() const { return console_; }
   // What it was issued with; empty: no policy of its own.
   const std::string& policy_name() const { return policy_name_; }
+  // What it was issued with: where its console is, when no table has it; else
+  // null.
+  const std::shared_ptr<const ConsoleTarget>& target() const { return target_; }
 
  private:
   friend class TicketVault;
 
   TicketClaim(TicketVault* vault, const TicketDigest& digest,
-              std::string console, std::string policy_name)
+              std::string console, std::string policy_name,
+              std::shared_ptr<const ConsoleTarget> target)
       : vault_(vault),
         digest_(digest),
         console_(std::move(console)),
-        policy_name_(std::move(policy_name)) {}
+        policy_name_(std::move(policy_name)),
+        target_(std::move(target)) {}
 
   TicketVault* vault_ = nullptr;
   TicketDigest digest_;
   std::string console_;
   std::string policy_name_;
+  std::shared_ptr<const ConsoleTarget> target_;
 };
 
 // Any thread, any function. A worker holds a shard's lock for one lookup.
@@ -111,12 +121,12 @@ class TicketVault {
 
   // A new ticket of kTicketLen characters of [0-9a-z], which only the caller
   // knows from then on: viewers write host names in lower case, and a ticket
-  // may be one. `policy_name` is kept with it and means nothing
-  // here; empty: none. ResourceExhausted when max_tickets are alive, after
-  // expired ones were purged.
-  absl::StatusOr<std::string> Issue(const std::string& console,
-                                    const std::string& policy_name,
-                                    int64_t now_ms);
+  // may be one. `policy_name` and `target` are kept with it and mean nothing
+  // here; empty and null: none. ResourceExhausted when max_tickets are alive,
+  // after expired ones were purged.
+  absl::StatusOr<std::string> Issue(
+      const std::string& console, const std::string& policy_name,
+      int64_t now_ms, std::shared_ptr<const ConsoleTarget> target = nullptr);
 
   // Of any bytes, of any length: what a client sent is never judged by its
   // look.
@@ -126,6 +136,9 @@ class TicketVault {
   // Unknown, expired and malformed tickets are one thing: no claim. The vault
   // outlives its claims.
   TicketClaim Claim(const TicketDigest& digest, int64_t now_ms);
+
+  // Whether a ticket waits for its first use still.
+  bool IsFresh(const TicketDigest& digest, int64_t now_ms) const;
 
   // Removes what expired. Call it every few seconds, off the workers.
   void Purge(int64_t now_ms);
@@ -142,6 +155,7 @@ class TicketVault {
   struct Ticket {
     std::string console;
     std::string policy_name;
+    std::shared_ptr<const ConsoleTarget> target;
     int64_t expires_ms = 0;
     int64_t num_claims = 0;
     bool used = false;

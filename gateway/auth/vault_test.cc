@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -52,6 +53,32 @@ TEST_F(TicketVaultTest, TicketsAreLongAndPlain) {
   EXPECT_EQ(vault.size(), 1000U);
 }
 
+TEST_F(TicketVaultTest, AClaimHasWhatItsTicketWasIssuedWith) {
+  int place = 0;
+  std::shared_ptr<const ConsoleTarget> target(
+      std::shared_ptr<void>(), reinterpret_cast<const ConsoleTarget*>(&place));
+  const auto ticket = vault_.Issue("cloud.vm1", "", 0, target);
+  ASSERT_TRUE(ticket.ok());
+  TicketClaim claim = vault_.Claim(TicketVault::DigestOf(*ticket), 0);
+  EXPECT_EQ(claim.target(), target);
+  TicketClaim assigned;
+  assigned = std::move(claim);
+  EXPECT_EQ(assigned.target(), target);
+  const TicketClaim moved(std::move(assigned));
+  EXPECT_EQ(moved.target(), target);
+}
+
+TEST_F(TicketVaultTest, ATicketIsFreshUntilItsFirstUseOrItsEnd) {
+  const TicketDigest digest = Issue(0);
+  EXPECT_TRUE(vault_.IsFresh(digest, kFirstUseMs - 1));
+  EXPECT_FALSE(vault_.IsFresh(digest, kFirstUseMs));
+  TicketClaim claim = vault_.Claim(digest, 0);
+  EXPECT_TRUE(vault_.IsFresh(digest, kFirstUseMs));  // held, not used
+  claim.MarkUsed();
+  EXPECT_FALSE(vault_.IsFresh(digest, 0));
+  EXPECT_FALSE(vault_.IsFresh(TicketVault::DigestOf("unknown"), 0));
+}
+
 TEST_F(TicketVaultTest, AClaimKnowsConsoleAndPolicy) {
   const auto with = vault_.Issue("vm1", "visitor", 0);
   const auto without = vault_.Issue("vm2", "", 0);
@@ -64,6 +91,7 @@ TEST_F(TicketVaultTest, AClaimKnowsConsoleAndPolicy) {
   TicketClaim assigned = vault_.Claim(TicketVault::DigestOf(*without), 0);
   EXPECT_EQ(assigned.console(), "vm2");
   EXPECT_EQ(assigned.policy_name(), "");
+  EXPECT_EQ(assigned.target(), nullptr);
   // Every claim of a ticket, a reconnect's too.
   assigned = vault_.Claim(TicketVault::DigestOf(*with), 10 * kFirstUseMs);
   EXPECT_EQ(assigned.policy_name(), "visitor");

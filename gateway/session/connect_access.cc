@@ -229,7 +229,7 @@ std::optional<ConnectGrant> Decider::FindTicket(
   const std::string& asked = request_.target.host;
   const bool meant =
       claim && (AsciiLowered(claim.console()) == AsciiLowered(asked) ||
-                (names && names(claim.console(), asked)));
+                (names && names(claim, asked)));
   if (!meant) {
     return std::nullopt;
   }

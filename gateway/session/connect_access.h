@@ -84,10 +84,10 @@ struct ConnectDecision {
   ConnectStatus answer = ConnectStatus::kForbidden;
 };
 
-// Whether a client that names `host` can mean a console whose name is another
-// one: by the host of its server.
+// Whether a client that names `host` can mean a ticket's console, whose name is
+// another one: by the host of its server.
 using NamesConsole =
-    std::function<bool(const std::string& console, const std::string& host)>;
+    std::function<bool(const TicketClaim& ticket, const std::string& host)>;
 
 // `client_address` as legs write their peers ("192.0.2.1:567", "[::1]:567").
 // `now_ms` is the vault's clock, `wall_s` seconds since 1970.

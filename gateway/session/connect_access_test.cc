@@ -274,8 +274,8 @@ TEST_F(ConnectAccessTest, TicketsComeBeforeTheList) {
   request.basic_password = ticket;
   // It is good for vm1, and nobody says that this is where vm1 is.
   ExpectGrant(request, Kind::kAllowed);
-  names_ = [](const std::string& console, const std::string& host) {
-    return console == "vm1" && host == "hv1.example.org";
+  names_ = [](const TicketClaim& claim, const std::string& host) {
+    return claim.console() == "vm1" && host == "hv1.example.org";
   };
   ExpectGrant(request, Kind::kConsole);
   request.basic_password = ticket.substr(1);

@@ -314,7 +314,7 @@ ChannelOpener::Refusal ChannelOpener::FindServer(const ClientLink& link,
   if (!target.has_value()) {
     target = IsUnlisted(place->passage.get())
                  ? Unlisted(place->passage->grant, link.kept_ticket, guard_)
-                 : find_target_(ticket.console());
+                 : find_target_(ticket);
   }
   if (!target.has_value()) {
     return CloseReason::kConsoleUnknown;

@@ -25,9 +25,9 @@
 
 namespace spicegate {
 
-// Finds where a console is now; nothing when it left the directory.
+// Finds where a ticket's console is now; nothing when it left the directory.
 using FindTarget =
-    std::function<std::optional<ConsoleTarget>(const std::string& console)>;
+    std::function<std::optional<ConsoleTarget>(const TicketClaim& ticket)>;
 
 class ChannelOpener {
  public:

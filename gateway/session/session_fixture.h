@@ -314,8 +314,8 @@ class SessionFixture : public testing::Test {
                         &early_dials_,
                         &policies_,
                         GuardMode::kEnforce,
-                        [this](const std::string& name) {
-                          return name == "vm" && known_
+                        [this](const TicketClaim& ticket) {
+                          return ticket.console() == "vm" && known_
                                      ? std::optional<ConsoleTarget>(target_)
                                      : std::nullopt;
                         }};

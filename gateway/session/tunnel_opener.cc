@@ -66,7 +66,7 @@ Task<TunnelOpener::Refusal> TunnelOpener::DialConsoleOf(const Passage* passage,
                                                         ConsoleTarget* target,
                                                         Leg* leg) {
   std::optional<ConsoleTarget> found =
-      find_target_(passage->grant.claim.console());
+      find_target_(passage->grant.claim);
   if (!found.has_value()) {
     co_return CloseReason::kConsoleUnknown;
   }

@@ -96,11 +96,12 @@ class TunnelOpenerTest : public SessionFixture {
     Run();
   }
 
-  TunnelOpener tunnels_{
-      servers_, &registry_, &openings_, [this](const std::string& name) {
-        return name == "vm" && known_ ? std::optional<ConsoleTarget>(target_)
-                                      : std::nullopt;
-      }};
+  TunnelOpener tunnels_{servers_, &registry_, &openings_,
+                        [this](const TicketClaim& ticket) {
+                          return ticket.console() == "vm" && known_
+                                     ? std::optional<ConsoleTarget>(target_)
+                                     : std::nullopt;
+                        }};
 };
 
 TEST_F(TunnelOpenerTest, AConsolesTunnelLeadsToItsTlsPort) {
