@@ -36,11 +36,13 @@ class Outcome:
 
     passed: int = 0
     failures: list = dataclasses.field(default_factory=list)
+    unsteady: list = dataclasses.field(default_factory=list)
     skips: list = dataclasses.field(default_factory=list)
 
     def add(self, other):
         self.passed += other.passed
         self.failures += other.failures
+        self.unsteady += other.unsteady
         self.skips += other.skips
 
 
@@ -118,7 +120,7 @@ def _output(result, name):
 
 
 def read_events(lines):
-    """(label -> test target known, (label, run, shard) -> last result)."""
+    """(test targets known, (label, run, shard) -> its results in order)."""
     tests, results = set(), {}
     for line in lines:
         event = json.loads(line)
@@ -127,9 +129,8 @@ def read_events(lines):
             tests.add(ident["targetConfigured"]["label"])
         if "testResult" in event:
             key = ident["testResult"]
-            # Attempts come in order: the last one is the verdict.
             part = (key["label"], key.get("run"), key.get("shard"))
-            results[part] = event["testResult"]
+            results.setdefault(part, []).append(event["testResult"])
     return tests, results
 
 
@@ -138,7 +139,11 @@ def summarize(lines, name):
     tests, results = read_events(lines)
     total = Outcome()
     suffix = " [%s]" % name if name else ""
-    for (label, _, _), result in sorted(results.items()):
+    for (label, _, _), attempts in sorted(results.items()):
+        # Attempts come in order: the last one is the verdict.
+        result = attempts[-1]
+        if len(attempts) > 1 and result.get("status") == "PASSED":
+            total.unsteady.append(label + suffix)
         log = _output(result, "test.log")
         xml = _output(result, "test.xml")
         status = result.get("status", "NO_STATUS")
@@ -179,6 +184,7 @@ def main(argv):
         if not total.failures:
             total.failures.append("the build%s" % (name and " of " + name))
 
+    _print_list("failed at first, passed when tried again:", total.unsteady)
     _print_list("skipped:", total.skips)
     if args.ci:
         total.failures += [s + " (skipped)" for s in total.skips]

@@ -84,6 +84,16 @@ class EventsTest(unittest.TestCase):
             self._result("//a:t", 2, "PASSED"),
         )
         self.assertEqual(report.closing_line(total), "1 passed, 0 failed")
+        self.assertEqual(total.unsteady, ["//a:t [asan]"])
+
+    def test_a_second_failure_is_one_failure(self):
+        total = self._summary(
+            self._configured("//a:t"),
+            self._result("//a:t", 1, "FAILED"),
+            self._result("//a:t", 2, "FAILED"),
+        )
+        self.assertEqual(report.closing_line(total), "0 passed, 1 failed")
+        self.assertEqual(total.unsteady, [])
 
 
 class MainTest(unittest.TestCase):
