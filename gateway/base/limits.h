@@ -55,7 +55,19 @@ struct Limits {
 
   // Tickets issued and not yet over.
   int64_t max_tickets = 100'000;
+
+  // Links of the portal that turn out to be of no desktop, of one source,
+  // before it has to wait; one is forgiven every kPortalForgiveMs. A person
+  // opens an old link a few times, a guesser has 122 bits to find.
+  int64_t portal_failures = 10;
+
+  // Connections to the portal at once, in any state. Each has at most a
+  // request's head and an answer in memory, and a descriptor.
+  int64_t portal_connections = 2048;
 };
+
+// One failure of a source at the portal is forgotten after so long.
+inline constexpr int64_t kPortalForgiveMs = 6'000;
 
 // Bounds of tunnel_idle_ms other than 0: a ping's 300 s and a minute; a day.
 inline constexpr int64_t kShortestTunnelIdleMs = 360'000;

@@ -13,10 +13,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "gateway/base/circuit_breaker.h"
 #include "gateway/console/console.h"
 #include "gateway/console/file_reader.h"
 #include "gateway/qmp/bypass_audit.h"
-#include "gateway/qmp/circuit_breaker.h"
 #include "gateway/qmp/foreign_channels.h"
 #include "gateway/qmp/qmp_client.h"
 #include "gateway/qmp/qmp_operation.h"

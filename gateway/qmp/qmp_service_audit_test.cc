@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "gateway/base/circuit_breaker.h"
 #include "gateway/qmp/bypass_audit.h"
-#include "gateway/qmp/circuit_breaker.h"
 #include "gateway/qmp/qmp_console.h"
 #include "gateway/qmp/qmp_service.h"
 #include "gateway/qmp/qmp_service_fixture.h"

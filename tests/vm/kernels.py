@@ -16,12 +16,13 @@ alone, another run may be using them; remove them at will.
 
 import glob
 import os
-import pwd
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+
+from tests.testbed import cache
 
 # The series we test on, by the package that always depends on its newest.
 META_PACKAGES = {
@@ -29,36 +30,20 @@ META_PACKAGES = {
     "6.12": "linux-image-6.12-cloud-amd64",
 }
 
-_SYSTEM_CACHE = "/var/cache/spicegate/kernels"
 _DOWNLOAD_LIMIT_S = 600
 _HELPER_LIMIT_S = 120
 
 
-class Unavailable(Exception):
-    """No kernel of a series is here, and none can be fetched; says why."""
+# Named here too, for those who only know this module.
+Unavailable = cache.Unavailable
 
 
 def cache_dirs():
     """Where kernels are looked for; the first that is writable gets new ones.
 
-    $SPICEGATE_KERNELS alone where it is set. Otherwise the system's, which root
-    fills, then the user's own. The home comes from the password database too,
-    as tests and CI run without HOME.
+    $SPICEGATE_KERNELS alone where it is set; see cache.folders().
     """
-    if os.environ.get("SPICEGATE_KERNELS"):
-        return [os.environ["SPICEGATE_KERNELS"]]
-    uid = os.getuid()
-    own = os.environ.get("XDG_CACHE_HOME")
-    if not own:
-        try:
-            own = os.path.join(pwd.getpwuid(uid).pw_dir, ".cache")
-        except KeyError:
-            own = "/nonexistent"
-    found = [_SYSTEM_CACHE, os.path.join(own, "spicegate", "kernels")]
-    # A user without a home still has what a test may use up.
-    if os.environ.get("TEST_TMPDIR"):
-        found.append(os.path.join(os.environ["TEST_TMPDIR"], "kernels"))
-    return found
+    return cache.folders("kernels", "SPICEGATE_KERNELS")
 
 
 def find(series):
@@ -81,9 +66,9 @@ def ensure(series):
     """The folder of what apt says is the newest; raises Unavailable."""
     package, version = _resolve(series)
     name = f"{package}_{version.replace(':', '%3a')}"
-    for cache in cache_dirs():
-        if _whole(os.path.join(cache, name)):
-            return os.path.join(cache, name)
+    for folder in cache_dirs():
+        if _whole(os.path.join(folder, name)):
+            return os.path.join(folder, name)
     return _fetch(package, version, name)
 
 
@@ -99,9 +84,9 @@ def _whole(folder):
 def _newest_cached(series):
     """The newest folder of a series in any cache; None when there is none."""
     found = []
-    for cache in cache_dirs():
+    for folder in cache_dirs():
         pattern = f"linux-image-{series}.*-cloud-amd64_*"
-        found += filter(_whole, glob.glob(os.path.join(cache, pattern)))
+        found += filter(_whole, glob.glob(os.path.join(folder, pattern)))
     return max(found, key=_version_key, default=None)
 
 
@@ -123,8 +108,8 @@ def _resolve(series):
 
 
 def _fetch(package, version, name):
-    cache = _writable_cache()
-    temporary = tempfile.mkdtemp(prefix=".fetching-", dir=cache)
+    home = cache.writable("kernels", "SPICEGATE_KERNELS")
+    temporary = tempfile.mkdtemp(prefix=".fetching-", dir=home)
     try:
         print(f"fetching {package} {version}", file=sys.stderr, flush=True)
         # As root apt would change to a user that cannot write here.
@@ -140,31 +125,9 @@ def _fetch(package, version, name):
         _run(["dpkg", "-x", archive, tree])
         if not _whole(tree):
             raise Unavailable(f"{os.path.basename(archive)} holds no kernel")
-        return _publish(tree, os.path.join(cache, name))
+        return cache.publish(tree, os.path.join(home, name), _whole)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _publish(tree, folder):
-    """Renames tree to folder, or takes what another run put there first."""
-    os.chmod(tree, 0o755)
-    try:
-        os.rename(tree, folder)
-    except OSError:
-        if not _whole(folder):
-            raise
-    return folder
-
-
-def _writable_cache():
-    for cache in cache_dirs():
-        try:
-            os.makedirs(cache, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(cache, os.W_OK):
-            return cache
-    raise Unavailable("no cache folder can be written: set SPICEGATE_KERNELS")
 
 
 def _run(argv, cwd=None, limit_s=_HELPER_LIMIT_S):

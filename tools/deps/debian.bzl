@@ -17,6 +17,9 @@ load(
     "overlay_boringssl",
 )
 
+# Debian's name of the architecture.
+_MULTIARCH = "x86_64-linux-gnu"
+
 _PUBLIC = 'package(default_visibility = ["//visibility:public"])\n'
 
 _HEADERS = _PUBLIC + """
@@ -61,15 +64,19 @@ def _link_flags(ctx, modules):
         flags.append(flag)
     return flags
 
+def _included_as(path):
+    """What a header below /usr/include is called in an #include."""
+    for folder in ["android/", _MULTIARCH + "/"]:
+        if path.startswith(folder):
+            return path[len(folder):]
+    return path
+
 def _bind_debian(ctx):
     query = ["dpkg-query", "-W", "-f", "${Version}", ctx.attr.package]
     version = ctx.name + "_" + _run(ctx, query)
     stamp = "".join([c if c.isalnum() else "_" for c in version.elems()])
     for path in ctx.attr.headers:
-        ctx.symlink(
-            "/usr/include/" + path,
-            "include/" + path.rpartition("android/")[2],
-        )
+        ctx.symlink("/usr/include/" + path, "include/" + _included_as(path))
 
     packages = {"": _HEADERS.replace("{stamp}", stamp)}
     flags = {}
@@ -91,7 +98,8 @@ _ATTRS = {
     ),
     "headers": attr.string_list(
         mandatory = True,
-        doc = "files and folders of /usr/include; a leading android/ is cut",
+        doc = "files and folders of /usr/include; a leading android/ or " +
+              "architecture is cut",
     ),
     "pkg_config": attr.string_list_dict(doc = "label: pkg-config modules"),
     "libs": attr.string_list_dict(doc = "label: link flags"),
@@ -137,7 +145,7 @@ _abseil_library = repository_rule(
 )
 
 # Where the package puts BoringSSL, outside the linker's and loader's path.
-_ANDROID = "/usr/lib/x86_64-linux-gnu/android"
+_ANDROID = "/usr/lib/%s/android" % _MULTIARCH
 
 # Label -> Debian's pkg-config module. The upstream overlay serves the same
 # labels, so a label missing here is missing in both.
@@ -200,6 +208,16 @@ def spicegate_deps():
             ],
         },
         package = "android-libboringssl-dev",
+    )
+    debian_library(
+        name = "curl",
+        headers = [_MULTIARCH + "/curl"],
+        # By name: -lcurl is the flavour that links OpenSSL's libssl, which must
+        # not come into a process with BoringSSL. The headers, the same for
+        # both, come with libcurl4-openssl-dev; the two -dev packages exclude
+        # each other, and prometheus-cpp-dev needs that one.
+        libs = {":curl": ["-l:libcurl-gnutls.so.4"]},
+        package = "libcurl3-gnutls",
     )
     debian_library(
         name = "simdjson",

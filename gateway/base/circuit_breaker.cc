@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/qmp/circuit_breaker.h"
+#include "gateway/base/circuit_breaker.h"
 
 #include <algorithm>
 

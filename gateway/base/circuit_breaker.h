@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef SPICEGATE_GATEWAY_QMP_CIRCUIT_BREAKER_H_
-#define SPICEGATE_GATEWAY_QMP_CIRCUIT_BREAKER_H_
+#ifndef SPICEGATE_GATEWAY_BASE_CIRCUIT_BREAKER_H_
+#define SPICEGATE_GATEWAY_BASE_CIRCUIT_BREAKER_H_
 
 #include <cstdint>
 
@@ -47,4 +47,4 @@ class CircuitBreaker {
 
 }  // namespace spicegate
 
-#endif  // SPICEGATE_GATEWAY_QMP_CIRCUIT_BREAKER_H_
+#endif  // SPICEGATE_GATEWAY_BASE_CIRCUIT_BREAKER_H_

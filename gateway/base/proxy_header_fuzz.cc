@@ -9,7 +9,7 @@
 #include <span>
 
 #include "gateway/base/check.h"
-#include "gateway/door/proxy_header.h"
+#include "gateway/base/proxy_header.h"
 
 namespace spicegate {
 namespace {
