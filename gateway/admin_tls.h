@@ -13,8 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gateway/console/watched_files.h"
-#include "gateway/control/admin_stream.h"
 #include "gateway/control/config.h"
+#include "gateway/http/http_stream.h"
+#include "gateway/http_tls.h"
 #include "gateway/tls/admin_tls_context.h"
 #include "gateway/tls/server_certificate.h"
 #include "gateway/tls/tls_types.h"
@@ -45,11 +46,9 @@ class AdminTls {
 
   // A connection's TLS over `fd` by the files as they are now; null when
   // memory is out. Refused clients are logged.
-  std::unique_ptr<AdminStream> Open(int fd);
+  std::unique_ptr<HttpStream> Open(int fd);
 
  private:
-  class Stream;
-
   struct Loaded {
     std::shared_ptr<const AdminTlsContext> context;
     std::shared_ptr<const ServerCertificate> certificate;
@@ -64,16 +63,12 @@ class AdminTls {
                                     int64_t now_unix_s) const;
   void Use(Loaded loaded, int64_t now_unix_s);
   void LogWarnings(int64_t now_unix_s);
-  void LogRefused(int fd, const TlsVerdict& verdict);
 
   const AdminTlsConfig config_;
   WatchedFiles files_;
   Loaded loaded_;
   int64_t next_warnings_unix_s_ = INT64_MAX;
-  // Budget of lines about refused clients.
-  int64_t log_second_ = -1;
-  int64_t log_lines_ = 0;
-  int64_t log_left_out_ = 0;
+  TlsRefusals refusals_;
 };
 
 }  // namespace spicegate

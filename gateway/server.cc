@@ -18,6 +18,7 @@
 #include "gateway/base/clock.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
+#include "gateway/cloud_check.h"
 #include "gateway/io/listen.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/version.h"
@@ -114,6 +115,11 @@ absl::StatusOr<CertificateFindings> CheckConfig(const Config& config) {
       !status.ok()) {
     return status;
   }
+  if (absl::Status status =
+          CheckClouds(config, WallClockMs() / 1000, &*findings);
+      !status.ok()) {
+    return status;
+  }
   FileDirectory directory(config.consoles_path,
                           {&config.policies, config.guard}, CheckPem);
   if (absl::Status status = directory.Load(); !status.ok()) {
@@ -139,7 +145,11 @@ Server::Server(Config config)
       console_access_(&shared_),
       connect_(config_, machine_name_),
       admin_tls_(config_.admin.tls),
-      admin_(static_cast<AdminServices*>(this)) {}
+      admin_(static_cast<AdminServices*>(this)),
+      portal_tls_(config_),
+      portal_(config_, &vault_, [this](const IssuedTicket& ticket) {
+        return DirectFile(ticket);
+      }) {}
 
 Server::~Server() { StopWorkers(); }
 
@@ -151,9 +161,12 @@ absl::Status Server::Start() {
            [this] { return Probe(); },
            [this] { return ProbeTls(); },
            [this] { return LoadConsoles(); },
+           [this] { return portal_.Load(); },
            [this] { return ListenAdmin(); },
+           [this] { return ListenPortal(); },
            [this, &sets] { return Listen(&sets); },
            [this] { return LoadCertificate(); },
+           [this] { return LoadPortalTls(); },
            [this] { return LoadConnect(); },
            [this] { return MakeLinkKey(); },
            [this, &sets] { return StartWorkers(std::move(sets)); },
@@ -176,7 +189,8 @@ absl::Status Server::Probe() {
   num_workers_ = config_.workers != 0
                      ? config_.workers
                      : static_cast<int64_t>(AllowedCpus().size());
-  const IoNeeds needs{num_workers_, config_.limits.max_links};
+  const IoNeeds needs{num_workers_, config_.limits.max_links,
+                      PortalServer::MaxConnections(config_)};
   if (absl::Status status = ProbeIo(needs, &probe_); !status.ok()) {
     return status;
   }
@@ -223,7 +237,7 @@ void Server::LogProbe() const {
 }
 
 absl::Status Server::LoadCertificate() {
-  if (!config_.HasTlsListener()) {
+  if (!config_.HasTlsListener() && !config_.PortalNeedsCertificate()) {
     return absl::OkStatus();
   }
   std::vector<std::string> names;
@@ -242,6 +256,14 @@ absl::Status Server::LoadCertificate() {
       names, endpoint.host, WallClockMs() / 1000, MonotonicMs());
   settings_.tls = certificates_.context();
   return status;
+}
+
+absl::Status Server::LoadPortalTls() {
+  if (!config_.portal.enabled || !config_.portal.tls) {
+    return absl::OkStatus();
+  }
+  return portal_tls_.Load(certificates_.context(), WallClockMs() / 1000,
+                          MonotonicMs());
 }
 
 absl::Status Server::LoadConsoles() {
@@ -305,6 +327,16 @@ absl::Status Server::ListenAdmin() {
   }
   return admin_.Listen(config_.admin,
                        [this](int fd) { return admin_tls_.Open(fd); });
+}
+
+absl::Status Server::ListenPortal() {
+  if (!portal_.enabled()) {
+    return absl::OkStatus();
+  }
+  if (!config_.portal.tls) {
+    return portal_.Listen(nullptr);
+  }
+  return portal_.Listen([this](int fd) { return portal_tls_.Open(fd); });
 }
 
 absl::Status Server::Listen(ListenerSets* sets) {
@@ -394,6 +426,8 @@ void Server::Run(int signal_fd) {
     qmp->AddPollFds(&fds);
     const size_t num_qmp = fds.size() - num_own;
     admin_.AddPollFds(&fds);
+    const size_t num_admin = fds.size() - num_own - num_qmp;
+    portal_.AddPollFds(&fds);
     const int64_t wait_ms = std::max<int64_t>(NextWakeMs() - MonotonicMs(), 0);
     poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
     const int64_t now_ms = MonotonicMs();
@@ -402,8 +436,11 @@ void Server::Run(int signal_fd) {
     if ((fds[2].revents & POLLIN) != 0) {
       TakeMail();
     }
-    qmp->HandlePollFds(std::span(fds).subspan(num_own, num_qmp), now_ms);
-    admin_.HandlePollFds(std::span(fds).subspan(num_own + num_qmp), now_ms);
+    std::span<const pollfd> others = std::span(fds).subspan(num_own);
+    qmp->HandlePollFds(others.first(num_qmp), now_ms);
+    others = others.subspan(num_qmp);
+    admin_.HandlePollFds(others.first(num_admin), now_ms);
+    portal_.HandlePollFds(others.subspan(num_admin), now_ms);
     if ((fds[0].revents & POLLIN) != 0) {
       stopping_ = true;
     }
@@ -424,10 +461,9 @@ void Server::RequestStop() {
 }
 
 int64_t Server::NextWakeMs() const {
-  const int64_t admin_ms = admin_.NextDeadlineMs();
-  const int64_t wake_ms =
-      std::min(console_access_.qmp()->NextDeadlineMs(), next_tick_ms_);
-  return admin_ms < 0 ? wake_ms : std::min(admin_ms, wake_ms);
+  return std::min({console_access_.qmp()->NextDeadlineMs(),
+                   admin_.NextDeadlineMs(), portal_.NextDeadlineMs(),
+                   next_tick_ms_});
 }
 
 void Server::HandleSignal(int signal_fd) {
@@ -457,6 +493,7 @@ void Server::Tick() {
   RefreshAdminTls();
   RefreshCertificates();
   RefreshConnect();
+  portal_.Refresh();
   if (now_ms >= next_purge_ms_) {
     next_purge_ms_ = now_ms + kPurgeMs;
     vault_.Purge(now_ms);
@@ -496,12 +533,15 @@ void Server::ReloadConsoles() {
 }
 
 void Server::RefreshCertificates() {
-  if (certificates_.context() == nullptr ||
-      !certificates_.Refresh(WallClockMs() / 1000, MonotonicMs())) {
-    return;
+  const int64_t wall_s = WallClockMs() / 1000;
+  if (certificates_.context() != nullptr &&
+      certificates_.Refresh(wall_s, MonotonicMs())) {
+    settings_.tls = certificates_.context();
+    PostSettings();
   }
-  settings_.tls = certificates_.context();
-  PostSettings();
+  if (config_.portal.enabled && config_.portal.tls) {
+    portal_tls_.Refresh(certificates_.context(), wall_s, MonotonicMs());
+  }
 }
 
 void Server::TakeMail() {
@@ -548,6 +588,7 @@ void Server::StopWorkers() {
   }
   LogLine(LogLevel::kInfo, "stopping");
   admin_.Close();
+  portal_.Close();
   for (const auto& worker : workers_) {
     worker->Post(StopRequest{});
   }

@@ -24,9 +24,11 @@
 #include "gateway/control/admin.h"
 #include "gateway/control/admin_services.h"
 #include "gateway/control/config.h"
-#include "gateway/control/portal.h"
+#include "gateway/control/connection_file.h"
 #include "gateway/control_mail.h"
 #include "gateway/io/probe.h"
+#include "gateway/portal_server.h"
+#include "gateway/portal_tls.h"
 #include "gateway/server_link/resolver.h"
 #include "gateway/tls/server_context.h"
 #include "gateway/worker.h"
@@ -64,6 +66,7 @@ class Server final : private AdminServices {
   // After Start: where it really listens, ports chosen by the kernel included.
   const std::vector<BoundListener>& listeners() const { return bound_; }
   const std::string& admin_address() const { return admin_.address(); }
+  const std::string& portal_address() const { return portal_.address(); }
 
   // After Start, for tests and metrics: one for each worker.
   std::vector<const WorkerCounters*> counters() const;
@@ -78,8 +81,10 @@ class Server final : private AdminServices {
   // AdminServices.
   std::shared_ptr<const ConsoleTable> Consoles() override;
   bool HasPolicy(const std::string& name) override;
+  bool CanDisconnect(const std::string& console) override;
   std::string VvFile(const TicketRequest& request,
                      const IssuedTicket& ticket) override;
+  std::string DirectFile(const IssuedTicket& ticket);
   void Disconnect(const std::string& console, DisconnectDone done) override;
   bool Live() override;
   absl::Status Ready() override;
@@ -88,7 +93,9 @@ class Server final : private AdminServices {
   // What the kernel's TLS can take over, and whether that is enough.
   absl::Status ProbeTls();
   absl::Status ListenAdmin();
+  absl::Status ListenPortal();
   absl::Status LoadCertificate();
+  absl::Status LoadPortalTls();
   absl::Status LoadConsoles();
   absl::Status LoadConnect();
   absl::Status Listen(ListenerSets* sets);
@@ -141,6 +148,8 @@ class Server final : private AdminServices {
   std::vector<std::unique_ptr<Worker>> workers_;
   AdminTls admin_tls_;
   AdminServer admin_;
+  PortalTls portal_tls_;
+  PortalServer portal_;
 
   int64_t next_tick_ms_ = 0;
   int64_t next_purge_ms_ = 0;

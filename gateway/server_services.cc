@@ -105,6 +105,10 @@ std::string Server::VvFile(const TicketRequest& request,
         ResolveConnectEndpoint(config_.public_address, bound_, machine_name_),
         ticket, request.via);
   }
+  return DirectFile(ticket);
+}
+
+std::string Server::DirectFile(const IssuedTicket& ticket) {
   PublicEndpoint endpoint =
       ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
   endpoint.ca_pem = certificates_.ca_for_viewers();
@@ -112,12 +116,21 @@ std::string Server::VvFile(const TicketRequest& request,
   return BuildVv(endpoint, ticket.console, ticket.ticket);
 }
 
+bool Server::CanDisconnect(const std::string& console) {
+  return consoles_->Find(console) != nullptr || portal_.Owns(console);
+}
+
 void Server::Disconnect(const std::string& console, DisconnectDone done) {
-  const Console* found = consoles_->Find(console);
-  if (found == nullptr) {
+  if (const Console* found = consoles_->Find(console)) {
+    return console_access_.Disconnect(*found, std::move(done));
+  }
+  if (!portal_.Owns(console)) {
     return done(absl::NotFoundError("no such console"));
   }
-  console_access_.Disconnect(*found, std::move(done));
+  // Sessions know it by its name alone.
+  Console of_cloud;
+  of_cloud.name = console;
+  console_access_.Disconnect(of_cloud, std::move(done));
 }
 
 std::string Server::MetricsText() {
@@ -137,6 +150,11 @@ std::string Server::MetricsText() {
                         {"recvsend_bundle", features.recvsend_bundle},
                         {"kernel_tls", features.kernel_tls}};
   values.qmp = ValuesOf(console_access_.qmp()->stats());
+  values.clouds = portal_.cloud_stats();
+  values.portal.enabled = portal_.enabled();
+  values.portal.answers = portal_.stats().answers;
+  values.portal.throttled = portal_.stats().throttled;
+  values.portal.connections = static_cast<int64_t>(portal_.num_connections());
   values.process = ReadProcessStats();
   return spicegate::MetricsText(counters(), values);
 }

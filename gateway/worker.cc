@@ -70,10 +70,9 @@ Worker::Engine::Engine(Worker* w, UringDriver* d)
       opener(server_links, &registry, &openings, &early_dials,
              &shared->policies, shared->guard,
              [this](const TicketClaim& ticket) { return TargetOf(ticket); }),
-      tunnel_opener(server_links, &registry, &openings,
-                    [this](const TicketClaim& ticket) {
-                      return TargetOf(ticket);
-                    }) {
+      tunnel_opener(
+          server_links, &registry, &openings,
+          [this](const TicketClaim& ticket) { return TargetOf(ticket); }) {
   for (ListenerOptions& listener : worker->listeners_) {
     // What is accepted inherits the options: none of them is set again.
     TuneSocket(listener.fd.get());

@@ -61,12 +61,9 @@ absl::StatusOr<std::string> TicketVault::Issue(
   Shard& shard = ShardOf(digest);
   {
     const std::lock_guard lock(shard.mutex);
-    shard.tickets[digest] = {console,
-                             policy_name,
-                             std::move(target),
-                             now_ms + options_.first_use_ms,
-                             0,
-                             false};
+    shard.tickets[digest] = {
+        console, policy_name, std::move(target), now_ms + options_.first_use_ms,
+        0,       false};
   }
   issued_total_.fetch_add(1, std::memory_order_relaxed);
   return ticket;
@@ -134,8 +131,7 @@ TicketClaim& TicketClaim::operator=(TicketClaim&& other) noexcept {
 
 TicketClaim TicketClaim::Unvaulted(const TicketDigest& digest,
                                    std::string console) {
-  return TicketClaim(nullptr, digest, std::move(console), "",
-                     nullptr);
+  return TicketClaim(nullptr, digest, std::move(console), "", nullptr);
 }
 
 void TicketClaim::MarkUsed() {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "gateway/base/address.h"
 #include "gateway/base/log.h"
-#include "gateway/control/address.h"
 #include "gateway/control/metrics.h"
 
 namespace spicegate {
@@ -23,7 +23,7 @@ struct Action {
   const char* method;
   std::string_view parameters;  // of the query, separated by spaces
   void (*run)(const TicketRequest& request, AdminServices* services,
-              const AdminRespond& respond);
+              const HttpRespond& respond);
 };
 
 HttpResponse Ok(std::string content_type, std::string body) {
@@ -115,7 +115,7 @@ HttpResponse DisconnectResponse(const std::string& console,
 }
 
 void RunTicket(const TicketRequest& request, AdminServices* services,
-               const AdminRespond& respond) {
+               const HttpRespond& respond) {
   services->IssueTicket(
       request, [request, respond](const absl::StatusOr<IssuedTicket>& ticket) {
         respond(ticket.ok() ? TicketResponse(request, *ticket)
@@ -124,7 +124,7 @@ void RunTicket(const TicketRequest& request, AdminServices* services,
 }
 
 void RunVv(const TicketRequest& request, AdminServices* services,
-           const AdminRespond& respond) {
+           const HttpRespond& respond) {
   services->IssueTicket(
       request,
       [request, services, respond](const absl::StatusOr<IssuedTicket>& ticket) {
@@ -135,7 +135,7 @@ void RunVv(const TicketRequest& request, AdminServices* services,
 }
 
 void RunDisconnect(const TicketRequest& request, AdminServices* services,
-                   const AdminRespond& respond) {
+                   const HttpRespond& respond) {
   const std::string console = request.console;
   services->Disconnect(
       console, [console, respond](const absl::StatusOr<int64_t>& num_sessions) {
@@ -251,7 +251,7 @@ HttpResponse CheckNames(const TicketRequest& request, const ConsoleTable& table,
 
 // `rest` is what follows "/v1/consoles/".
 void RouteConsole(const HttpRequest& request, std::string_view rest,
-                  AdminServices* services, const AdminRespond& respond) {
+                  AdminServices* services, const HttpRespond& respond) {
   const Action* const action = FindAction(rest);
   if (action == nullptr) {
     return respond(HttpError(404, "no such resource"));
@@ -262,7 +262,11 @@ void RouteConsole(const HttpRequest& request, std::string_view rest,
   }
   rest.remove_suffix(action->suffix.size());
   const std::shared_ptr<const ConsoleTable> table = services->Consoles();
-  if (!IsConsoleName(rest) || table->Find(rest) == nullptr) {
+  const std::string name(rest);
+  const bool known = action->run == RunDisconnect
+                         ? services->CanDisconnect(name)
+                         : table->Find(name) != nullptr;
+  if (!IsConsoleName(name) || !known) {
     return respond(HttpError(404, "no such console"));
   }
   TicketRequest wish;
@@ -309,14 +313,14 @@ HttpResponse RoutePure(const HttpRequest& request, AdminServices* services) {
 
 }  // namespace
 
-void RouteAdminRequest(const HttpRequest& request, AdminTransport transport,
-                       AdminServices* services, const AdminRespond& respond) {
-  if (transport != AdminTransport::kUnix && FromWebPage(request)) {
+void RouteAdminRequest(const HttpRequest& request, HttpTransport transport,
+                       AdminServices* services, const HttpRespond& respond) {
+  if (transport != HttpTransport::kUnix && FromWebPage(request)) {
     return respond(HttpError(403, "requests of web pages are refused"));
   }
   // HTTP/1.0 may come without; no browser speaks it.
   const std::string* host = request.Header("host");
-  if (transport == AdminTransport::kLoopback && host != nullptr &&
+  if (transport == HttpTransport::kLoopback && host != nullptr &&
       !IsOwnHost(*host)) {
     return respond(HttpError(403, "the Host header names another host"));
   }

@@ -5,7 +5,8 @@
 //   POST /v1/consoles/NAME/ticket  201 {"ticket":...,"console":...,
 //                                       "policy":..., if asked; "expires_s":..}
 //   GET  /v1/consoles/NAME.vv      200 a connection file with a new ticket
-//   POST /v1/consoles/NAME/disconnect  200 {"console":...,"sessions":...}
+//   POST /v1/consoles/NAME/disconnect  200 {"console":...,"sessions":...};
+//                                      a cloud's desktop, too: CLOUD.ID
 //   GET  /v1/consoles              200 {"consoles":[{"name":...,"title":...}]}
 //   GET  /metrics                  200 Prometheus' text format
 //   GET  /livez, /readyz           200 or 503
@@ -16,19 +17,10 @@
 #ifndef SPICEGATE_GATEWAY_CONTROL_ADMIN_ROUTER_H_
 #define SPICEGATE_GATEWAY_CONTROL_ADMIN_ROUTER_H_
 
-#include <functional>
-
 #include "gateway/control/admin_services.h"
-#include "gateway/control/http.h"
+#include "gateway/http/http_handler.h"
 
 namespace spicegate {
-
-// How the request came. Browsers reach IP addresses, with any page's script
-// behind them, but no unix socket. On kNetwork, every address that is not
-// loopback, the client has shown a certificate.
-enum class AdminTransport : uint8_t { kLoopback, kUnix, kNetwork };
-
-using AdminRespond = std::function<void(HttpResponse)>;
 
 // Answers one request, by `respond`: inside the call where no service has to be
 // waited for, else when the service is done, and once for each time that it
@@ -39,9 +31,10 @@ using AdminRespond = std::function<void(HttpResponse)>;
 // other than "none" and "same-origin". On loopback so is one whose Host is a
 // name other than localhost (a page of a name that resolves to us: DNS
 // rebinding). Elsewhere Host is any name of ours, and rebinding fails at TLS:
-// our certificate does not have the page's name.
-void RouteAdminRequest(const HttpRequest& request, AdminTransport transport,
-                       AdminServices* services, const AdminRespond& respond);
+// our certificate does not have the page's name. On kNetwork the client has
+// shown a certificate.
+void RouteAdminRequest(const HttpRequest& request, HttpTransport transport,
+                       AdminServices* services, const HttpRespond& respond);
 
 }  // namespace spicegate
 

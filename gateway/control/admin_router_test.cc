@@ -17,7 +17,7 @@ class AdminRouterTest : public ::testing::Test {
   // The answer; of status 0 when there is none yet.
   HttpResponse Route(const std::string& method, const std::string& path,
                      std::vector<HttpHeader> headers = {},
-                     AdminTransport transport = AdminTransport::kLoopback) {
+                     HttpTransport transport = HttpTransport::kLoopback) {
     HttpRequest request;
     request.method = method;
     const size_t query = path.find('?');
@@ -191,6 +191,11 @@ TEST_F(AdminRouterTest, DisconnectsConsoles) {
   EXPECT_EQ(response.body, "{\"console\":\"vm1\",\"sessions\":2}\n");
   EXPECT_EQ(services_.disconnected, std::vector<std::string>{"vm1"});
   EXPECT_EQ(Route("POST", "/v1/consoles/vm2/disconnect").status, 404);
+  // Consoles of clouds are in no table, and get no ticket here.
+  EXPECT_EQ(Route("POST", "/v1/consoles/cloud.7/disconnect").status, 200);
+  EXPECT_EQ(services_.disconnected.back(), "cloud.7");
+  EXPECT_EQ(Route("POST", "/v1/consoles/cloud.7/ticket").status, 404);
+  services_.disconnected.pop_back();
   EXPECT_EQ(Route("GET", "/v1/consoles/vm1/disconnect").status, 405);
   EXPECT_EQ(HeaderOf(answers_.back(), "Allow"), "POST");
   EXPECT_EQ(services_.disconnected.size(), 1U);
@@ -318,7 +323,7 @@ TEST_F(AdminRouterTest, RefusesWhatAWebPageCouldSend) {
 TEST_F(AdminRouterTest, AnAddressOfTheNetworkHasManyNames) {
   const auto status_with = [this](const char* name, const char* value) {
     return Route("POST", "/v1/consoles/vm1/ticket", {{name, value}},
-                 AdminTransport::kNetwork)
+                 HttpTransport::kNetwork)
         .status;
   };
   EXPECT_EQ(status_with("host", "gateway.example.org:9480"), 201);
@@ -332,7 +337,7 @@ TEST_F(AdminRouterTest, AnAddressOfTheNetworkHasManyNames) {
 
 TEST_F(AdminRouterTest, AUnixSocketTakesAnyHost) {
   EXPECT_EQ(
-      Route("GET", "/livez", {{"host", "spicegate"}}, AdminTransport::kUnix)
+      Route("GET", "/livez", {{"host", "spicegate"}}, HttpTransport::kUnix)
           .status,
       200);
 }

@@ -18,8 +18,9 @@ namespace spicegate {
 // What is asked for with a ticket. Names are as they came in the request.
 struct TicketRequest {
   std::string console;
-  std::string policy;     // on top of the console's own; empty: none
-  std::string via;        // "connect" or "tunnel" (portal.h); empty: neither
+  std::string policy;  // on top of the console's own; empty: none
+  // "connect" or "tunnel" (connection_file.h); empty: neither.
+  std::string via;
   std::string continues;  // the console that migrates to this one; empty: none
 };
 
@@ -41,6 +42,10 @@ class AdminServices {
   // The configuration has a policy of that name.
   virtual bool HasPolicy(const std::string& name) = 0;
 
+  // Whether there is, or may be, such a console: those of clouds are in no
+  // table.
+  virtual bool CanDisconnect(const std::string& console) = 0;
+
   using TicketDone = std::function<void(absl::StatusOr<IssuedTicket>)>;
   using DisconnectDone = std::function<void(absl::StatusOr<int64_t>)>;
 
@@ -55,8 +60,9 @@ class AdminServices {
   // to the caller and must hold no secret.
   virtual void IssueTicket(const TicketRequest& request, TicketDone done) = 0;
 
-  // A connection file for a ticket that was issued for `request`: portal.h,
-  // BuildVv or, where request.via says so, BuildConnectVv. Secret.
+  // A connection file for a ticket that was issued for `request`, by
+  // connection_file.h: BuildVv or, where request.via says so, BuildConnectVv.
+  // Secret.
   virtual std::string VvFile(const TicketRequest& request,
                              const IssuedTicket& ticket) = 0;
 

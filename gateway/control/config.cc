@@ -10,15 +10,16 @@
 #include "gateway/base/json_reader.h"
 #include "gateway/console/file_reader.h"
 #include "gateway/console/guard_mode.h"
+#include "gateway/control/config_clouds.h"
 #include "gateway/control/config_connect.h"
 #include "gateway/control/config_policies.h"
+#include "gateway/control/config_portal.h"
 #include "gateway/control/config_text.h"
 
 namespace spicegate {
 namespace {
 
 constexpr size_t kMaxUnixPathLen = 107;  // sockaddr_un
-constexpr size_t kMaxSubjectLen = 1024;
 // A spin beyond this is not a moment any more.
 constexpr int64_t kLongestSpinUs = 1000;
 constexpr int64_t kDayS = 24 * 3600;
@@ -26,19 +27,6 @@ constexpr size_t kMaxClientNames = 256;
 constexpr size_t kMaxClientNameLen = 1024;
 
 using Text = JsonObjectReader::Text;
-
-bool IsSubject(std::string_view subject) {
-  return subject.find('=') != std::string_view::npos &&
-         std::none_of(subject.begin(), subject.end(), [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-         });
-}
-
-bool IsClientName(std::string_view name) {
-  return std::none_of(name.begin(), name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
-}
 
 bool IsAbsolutePath(std::string_view path) { return path[0] == '/'; }
 
@@ -104,9 +92,9 @@ constexpr Text kDirectory = {"a directory name", kMaxConfigPathLen};
 constexpr Text kUnixPath = {"an absolute path of at most 107 bytes",
                             kMaxUnixPathLen, IsAbsolutePath};
 constexpr Text kSubject = {"a subject such as \"O=Test,CN=vm.example.test\"",
-                           kMaxSubjectLen, IsSubject};
+                           kMaxConfigSubjectLen, IsSubjectText};
 constexpr Text kClientName = {"a common name, DNS name or URI",
-                              kMaxClientNameLen, IsClientName};
+                              kMaxClientNameLen, IsOneLineText};
 constexpr Text kDestination = {Destinations::kExpected, kMaxDestinationLen,
                                Destinations::IsEntry};
 constexpr Text kLevel = {"\"debug\", \"info\", \"warning\" or \"error\"", 16,
@@ -168,6 +156,8 @@ void ConfigParser::Read(JsonObjectReader& root) {
   Path(root, "consoles", kFileText, &config_.consoles_path);
   ReadGuardMode(root, &config_.guard);
   ReadPolicies(root, &config_.policies);
+  ReadPortal(root, file_name_, &config_);
+  ReadClouds(root, file_name_, &config_);
   root.Object("migration",
               [this](JsonObjectReader& reader) { ReadMigration(reader); });
   Path(root, "state_dir", kDirectory, &config_.state_dir);
@@ -336,6 +326,8 @@ void ConfigParser::ReadLimits(JsonObjectReader& reader) {
   reader.Int("max_channels_per_session", 1, 2816,
              &out.max_channels_per_session);
   reader.Int("max_tickets", 1, 10'000'000, &out.max_tickets);
+  reader.Int("portal_failures", 1, 10'000, &out.portal_failures);
+  reader.Int("portal_connections", 16, 65'536, &out.portal_connections);
 }
 
 void ConfigParser::Path(JsonObjectReader& reader, const char* key,

@@ -13,14 +13,15 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "gateway/base/address.h"
 #include "gateway/base/counters.h"
 #include "gateway/base/limits.h"
 #include "gateway/base/log.h"
+#include "gateway/cloud/cloud_config.h"
 #include "gateway/console/allow_list.h"
 #include "gateway/console/destinations.h"
 #include "gateway/console/host_patterns.h"
 #include "gateway/console/policy.h"
-#include "gateway/control/address.h"
 #include "gateway/tls/tls_types.h"
 
 namespace spicegate {
@@ -51,6 +52,10 @@ inline constexpr size_t kMaxConnectPorts = 64;    // likewise
 
 // Of a Proxmox cluster.
 inline constexpr size_t kMaxProxmoxNodes = 256;
+
+// Of one cloud.
+inline constexpr size_t kMaxCloudPaths = 8;
+inline constexpr size_t kMaxCloudHosts = 64;
 
 enum class ListenerProtocol : uint8_t {
   kSpice,
@@ -94,6 +99,22 @@ struct ProxmoxConfig {
   uint16_t proxy_port = 3128;   // of the nodes that are not among them
   uint16_t first_port = 61000;  // of desktops
   uint16_t last_port = 61999;
+};
+
+// Where users' browsers come with the links that their cloud gave them.
+struct PortalConfig {
+  bool enabled = false;
+  BindAddress address;  // set when enabled
+  bool tls = true;
+  // Both or none. None: the certificates of TlsConfig, or the self-signed one.
+  std::string certificate_path;
+  std::string key_path;
+  // Balancers. What they say of a user's address, and of HTTPS in front of
+  // them, is believed. Addresses and networks only.
+  HostPatterns trusted_proxies = {};
+  // Every connection begins with a PROXY header, and comes from a trusted
+  // proxy.
+  bool proxy_protocol = false;
 };
 
 struct CertificatePaths {
@@ -147,8 +168,8 @@ struct PublicConnect {
   bool tls = false;
 };
 
-// What .vv files say about us. See portal.h for what stands in for what is
-// not given here.
+// What .vv files say about us. See connection_file.h for what stands in for
+// what is not given here.
 struct PublicConfig {
   std::string host;          // empty: not given
   uint16_t port = 0;         // 0: not given
@@ -180,6 +201,8 @@ struct Config {
   };
   ConnectConfig connect;
   ProxmoxConfig proxmox;
+  PortalConfig portal;
+  std::vector<CloudConfig> clouds;  // none without a portal, and some with one
   TlsConfig tls;
   AdminConfig admin;
   PublicConfig public_address;
@@ -194,6 +217,10 @@ struct Config {
   Limits limits;
 
   bool HasTlsListener() const;
+  // The portal shows the listeners' certificates.
+  bool PortalNeedsCertificate() const {
+    return portal.enabled && portal.tls && portal.certificate_path.empty();
+  }
   // Null when there is none.
   const ListenerConfig* FirstConnectListener() const;
 };

@@ -9,6 +9,8 @@
 #include "gateway/base/limits.h"
 #include "gateway/console/console.h"
 #include "gateway/control/config.h"
+#include "gateway/control/config_clouds.h"
+#include "gateway/control/service_url.h"
 
 namespace {
 
@@ -36,6 +38,58 @@ void CheckConnect(const spicegate::Config& config) {
   CHECK(idle_ms == 0 || idle_ms >= spicegate::kShortestTunnelIdleMs);
 }
 
+void CheckPortal(const spicegate::Config& config) {
+  const spicegate::PortalConfig& portal = config.portal;
+  CHECK(portal.enabled != config.clouds.empty());
+  CHECK(portal.certificate_path.empty() == portal.key_path.empty());
+  CHECK(portal.tls || portal.certificate_path.empty());
+  CHECK(!portal.enabled || portal.tls || IsLoopback(portal.address) ||
+        !portal.trusted_proxies.empty());
+  CHECK(!portal.proxy_protocol || !portal.trusted_proxies.empty());
+}
+
+void CheckService(const std::string& url) {
+  spicegate::ServiceUrl parsed;
+  CHECK(spicegate::ParseServiceUrl(url, &parsed));
+  CHECK(!parsed.host.empty() && parsed.port != 0);
+  CHECK(parsed.host.find('@') == std::string::npos);
+}
+
+void CheckKeystone(const spicegate::KeystoneConfig& keystone) {
+  CheckService(keystone.url);
+  CHECK(!keystone.secret_path.empty());
+  // Each identity and domain by name or by id, never by both.
+  CHECK(keystone.user.empty() || keystone.user_id.empty());
+  CHECK(keystone.user.empty() ==
+        (keystone.user_domain.empty() && keystone.user_domain_id.empty()));
+  if (keystone.credential) {
+    CHECK(keystone.credential_id.empty() != keystone.credential_name.empty());
+    CHECK(keystone.project.empty() && keystone.project_id.empty());
+    return;
+  }
+  CHECK(keystone.user.empty() != keystone.user_id.empty());
+  CHECK(keystone.project.empty() != keystone.project_id.empty());
+}
+
+void CheckCloud(const spicegate::CloudConfig& cloud,
+                const spicegate::PolicySet& policies) {
+  CHECK(!cloud.name.empty() &&
+        cloud.name.size() <= spicegate::kMaxCloudNameLen);
+  CHECK(spicegate::IsConsoleName(cloud.name + ".1"));
+  CHECK(!cloud.paths.empty());
+  CHECK(cloud.policy_name.empty() || policies.count(cloud.policy_name) == 1);
+  const std::string& subject = cloud.servers.host_subject;
+  CHECK(spicegate::HostSubjectFor(subject, "h").find('{') == std::string::npos);
+  if (cloud.kind == spicegate::CloudKind::kHttp) {
+    return CheckService(cloud.broker.url);
+  }
+  CheckKeystone(cloud.keystone);
+  CHECK(!cloud.servers.require_secure || !cloud.servers.ca_path.empty());
+  if (!cloud.compute.endpoint.empty()) {
+    CheckService(cloud.compute.endpoint);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
@@ -51,6 +105,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t len) {
     CheckListener(listener);
   }
   CheckConnect(*config);
+  CheckPortal(*config);
+  for (const spicegate::CloudConfig& cloud : config->clouds) {
+    CheckCloud(cloud, config->policies);
+  }
   CHECK(IsLoopback(config->admin.address) ||
         !config->admin.tls.client_ca_path.empty());
   for (const spicegate::CertificatePaths& pair : config->tls.certificates) {

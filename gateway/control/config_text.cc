@@ -20,6 +20,16 @@ bool IsPublicHostText(std::string_view host) {
          });
 }
 
+bool IsOneLineText(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+}
+
+bool IsSubjectText(std::string_view subject) {
+  return IsOneLineText(subject) && subject.find('=') != std::string_view::npos;
+}
+
 void ReadBindAddress(JsonObjectReader& reader, BindAddress* out) {
   std::string text;
   reader.String("address", kBindAddressText, &text);

@@ -8,19 +8,26 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/base/address.h"
 #include "gateway/base/json_reader.h"
-#include "gateway/control/address.h"
 
 namespace spicegate {
 
 inline constexpr size_t kMaxConfigPathLen = 4095;  // PATH_MAX
 inline constexpr size_t kMaxConfigHostLen = 253;   // RFC 1035
+inline constexpr size_t kMaxConfigSubjectLen = 1024;
 
 bool IsBindAddressText(std::string_view text);
 
 // What may stand in a .vv file as it is: an address without brackets, or
 // letters, digits, '.', '-' and '_'.
 bool IsPublicHostText(std::string_view host);
+
+// One line.
+bool IsOneLineText(std::string_view text);
+
+// May be a certificate's subject, as far as can be seen without a parser.
+bool IsSubjectText(std::string_view subject);
 
 inline constexpr JsonObjectReader::Text kBindAddressText = {
     "IPV4:PORT, [IPV6]:PORT or *:PORT with a port from 0 to 65535",

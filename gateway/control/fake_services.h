@@ -31,6 +31,10 @@ class FakeServices final : public AdminServices {
 
   bool HasPolicy(const std::string& name) override { return name == "kiosk"; }
 
+  bool CanDisconnect(const std::string& console) override {
+    return table_->Find(console) != nullptr || console.starts_with("cloud.");
+  }
+
   void IssueTicket(const TicketRequest& request, TicketDone done) override {
     Finish([this, request, done = std::move(done)] { done(Issue(request)); });
   }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "gateway/base/close_reason.h"
+#include "gateway/control/cloud_metrics.h"
 #include "gateway/control/connect_metrics.h"
 #include "gateway/control/guard_metrics.h"
 #include "gateway/control/metric_families.h"
@@ -328,6 +329,8 @@ std::string MetricsText(const std::vector<const WorkerCounters*>& workers,
   AddSpins(workers, &families);
   AddCertificates(values.certificates, &families);
   AddQmp(values.qmp, &families);
+  AddPortal(values.portal, &families);
+  AddClouds(values.clouds, &families);
   AddValues(values, &families);
   AddProcess(values.process, &families);
   std::ostringstream out;

@@ -7,11 +7,13 @@
 #define SPICEGATE_GATEWAY_CONTROL_METRICS_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gateway/base/counters.h"
+#include "gateway/cloud/cloud_stats.h"
 
 namespace spicegate {
 
@@ -57,6 +59,15 @@ struct QmpValues {
   int64_t breakers_open = 0;  // now
 };
 
+// The portal's answers and connections.
+struct PortalValues {
+  bool enabled = false;  // without: no such families
+  // By what was answered ("file", "page", "error", "other") and status.
+  std::map<std::pair<std::string, int>, uint64_t> answers;
+  uint64_t throttled = 0;   // answers that nobody was asked for
+  int64_t connections = 0;  // now
+};
+
 // What the process counts besides its workers.
 struct ProcessValues {
   std::string version;
@@ -71,6 +82,8 @@ struct ProcessValues {
 
   CertificateValues certificates;
   QmpValues qmp;
+  PortalValues portal;
+  std::vector<CloudStats> clouds;
 
   // Name of a kernel feature and whether it is in use.
   std::vector<std::pair<std::string, bool>> io_features;

@@ -41,6 +41,9 @@ ProcessValues Values() {
   values.certificates.ticket_key_reloads = 13;
   values.certificates.ticket_key_reload_failures = 14;
   values.qmp = {21, 22, 23, 24, 25, 26, 27, 28};
+  values.portal = {true, {{{"file", 200}, 31}}, 32, 33};
+  values.clouds = {{.cloud = "prod"},
+                   {.cloud = "broker", .kind = CloudKind::kHttp}};
   values.io_features = {{"defer_taskrun", true}, {"send_zc", false}};
   values.process = ReadProcessStats();
   return values;

@@ -150,7 +150,8 @@ absl::Status RingsRefused(int error, const ProbeReport& report) {
 int64_t DescriptorsNeeded(const IoNeeds& needs) {
   constexpr int64_t kPerWorker = 16;  // ring, wake-up, listeners
   constexpr int64_t kProcess = 64;    // admin, files, logs
-  return 2 * needs.max_links + kPerWorker * needs.num_workers + kProcess;
+  return 2 * needs.max_links + kPerWorker * needs.num_workers + kProcess +
+         needs.other_connections;
 }
 
 int64_t LockedBytesNeeded(const IoNeeds& needs) {
@@ -164,7 +165,9 @@ int64_t LinksThatFit(const IoNeeds& needs, int64_t nofile_limit) {
   if (nofile_limit < 0) {
     return kMostAutomaticLinks;
   }
-  const int64_t rest = nofile_limit - DescriptorsNeeded({needs.num_workers, 0});
+  IoNeeds without_links = needs;
+  without_links.max_links = 0;
+  const int64_t rest = nofile_limit - DescriptorsNeeded(without_links);
   // Pipes have a part of it, as far as all workers can use it.
   constexpr int64_t kPartForPipes = 16;
   const int64_t for_pipes =
@@ -188,18 +191,18 @@ absl::Status ProbeIo(const IoNeeds& needs, ProbeReport* report) {
   report->max_links = needs.max_links != 0
                           ? needs.max_links
                           : LinksThatFit(needs, report->nofile_limit);
-  report->nofile_needed =
-      DescriptorsNeeded({needs.num_workers, report->max_links});
+  IoNeeds found = needs;
+  found.max_links = report->max_links;
+  report->nofile_needed = DescriptorsNeeded(found);
   if (report->nofile_limit >= 0 &&
       report->nofile_limit < report->nofile_needed) {
     return TooSmall("RLIMIT_NOFILE", report->nofile_limit,
                     report->nofile_needed,
                     " (LimitNOFILE= in the unit, ulimit -n), or a smaller "
-                    "limits.max_links");
+                    "limits.max_links or limits.portal_connections");
   }
 
-  report->max_pipes = PipesThatFit({needs.num_workers, report->max_links},
-                                   report->nofile_limit);
+  report->max_pipes = PipesThatFit(found, report->nofile_limit);
 
   report->memlock_limit_bytes = RaiseLimit(RLIMIT_MEMLOCK);
   report->memlock_needed_bytes = LockedBytesNeeded(needs);

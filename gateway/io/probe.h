@@ -25,7 +25,8 @@ struct IoFeatures {
 // What the process is going to use; the limits are checked against it.
 struct IoNeeds {
   int64_t num_workers = 1;
-  int64_t max_links = 0;  // two descriptors each; 0: as many as fit
+  int64_t max_links = 0;          // two descriptors each; 0: as many as fit
+  int64_t other_connections = 0;  // of the control thread; one descriptor each
 };
 
 struct ProbeReport {

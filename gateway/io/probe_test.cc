@@ -68,6 +68,10 @@ TEST(ProbeTest, AnAutomaticNumberOfLinksFitsTheLimit) {
   EXPECT_GT(pipes, 0);
   EXPECT_LE(DescriptorsNeeded({2, links}) + 2 * 2 * pipes, 4096);
   EXPECT_GT(DescriptorsNeeded({2, links}) + 2 * 2 * (pipes + 1), 4096);
+  // Other connections come out of what links would have.
+  EXPECT_EQ(DescriptorsNeeded({2, links, 100}),
+            DescriptorsNeeded({2, links}) + 100);
+  EXPECT_LT(LinksThatFit({2, 0, 1000}, 4096), links);
 }
 
 TEST(ProbeTest, PipesGetWhatLinksLeave) {

@@ -65,8 +65,7 @@ Task<std::optional<CloseReason>> TunnelOpener::Open(
 Task<TunnelOpener::Refusal> TunnelOpener::DialConsoleOf(const Passage* passage,
                                                         ConsoleTarget* target,
                                                         Leg* leg) {
-  std::optional<ConsoleTarget> found =
-      find_target_(passage->grant.claim);
+  std::optional<ConsoleTarget> found = find_target_(passage->grant.claim);
   if (!found.has_value()) {
     co_return CloseReason::kConsoleUnknown;
   }

@@ -45,7 +45,7 @@ class AdminTlsContext {
   // from then on. 0 where none is required.
   int64_t clients_until_unix_s() const { return clients_until_unix_s_; }
 
-  // For AdminTlsConnection. The app data of an SSL made from it must point to
+  // For PolledTls. The app data of an SSL made from it must point to
   // a TlsVerdict, where the verification leaves what it found.
   ssl_ctx_st* ssl_context() const { return ssl_context_.get(); }
 

@@ -83,6 +83,22 @@ struct ServerTlsContext::Hooks {
                                                 : ssl_select_cert_error;
   }
 
+  static int SelectProtocol(SSL* ssl, const uint8_t** out, uint8_t* out_len,
+                            const uint8_t* in, unsigned in_len, void*) {
+    const std::string& ours = ContextOf(ssl).options_.application_protocol;
+    // BoringSSL has checked the list: lengths, each followed by so many bytes.
+    for (std::span<const uint8_t> rest(in, in_len); !rest.empty();) {
+      const auto name = rest.subspan(1, rest.front());
+      if (std::equal(name.begin(), name.end(), ours.begin(), ours.end())) {
+        *out = name.data();
+        *out_len = static_cast<uint8_t>(name.size());
+        return SSL_TLSEXT_ERR_OK;
+      }
+      rest = rest.subspan(1 + name.size());
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+
   static size_t MaxOverhead(SSL*) { return TicketKeys::kOverheadLen; }
 
   static int Seal(SSL* ssl, uint8_t* out, size_t* out_len, size_t max_out_len,
@@ -137,6 +153,13 @@ ServerTlsContext::Create(const std::string& certificate_chain_pem,
   return Create({*std::move(certificate)}, std::move(options));
 }
 
+absl::StatusOr<std::shared_ptr<const ServerTlsContext>>
+ServerTlsContext::ForHttp() const {
+  ServerTlsOptions options = options_;
+  options.application_protocol = "http/1.1";
+  return Create(certificates_, std::move(options));
+}
+
 ServerTlsContext::ServerTlsContext(ServerCertificates certificates,
                                    ServerTlsOptions options)
     : certificates_(std::move(certificates)),
@@ -172,6 +195,9 @@ absl::Status ServerTlsContext::BuildContext(
   SSL_CTX_set_app_data(ctx, this);
   if (options_.ticket_keys != nullptr) {
     Hooks::EnableTickets(ctx);
+  }
+  if (!options_.application_protocol.empty()) {
+    SSL_CTX_set_alpn_select_cb(ctx, Hooks::SelectProtocol, nullptr);
   }
   ssl_contexts_.push_back(std::move(context));
   return absl::OkStatus();
@@ -264,7 +290,10 @@ bool ServerTlsContext::Select(const SSL_CLIENT_HELLO& hello) const {
   if (options_.ticket_keys == nullptr) {
     return true;
   }
-  const std::string bound_to = group.identity + '\n' + offer.server_name;
+  std::string bound_to = group.identity + '\n' + offer.server_name;
+  if (!options_.application_protocol.empty()) {
+    bound_to += '\n' + options_.application_protocol;
+  }
   std::array<uint8_t, SHA256_DIGEST_LENGTH> digest;
   SHA256(reinterpret_cast<const uint8_t*>(bound_to.data()), bound_to.size(),
          digest.data());

@@ -31,6 +31,9 @@ struct ServerTlsOptions {
   // three and chooses by itself. Empty: all of them, as in TlsSuite.
   std::vector<TlsSuite> tls12_suites = {};
   std::shared_ptr<const TicketKeyring> ticket_keys = nullptr;  // null: none
+  // What is taken of a client's ALPN offer, such as "http/1.1"; a client that
+  // offers only others is refused (RFC 7301). Empty: offers are ignored.
+  std::string application_protocol = {};
 };
 
 // Immutable; shared by every worker and every listener. A stream made from it
@@ -38,7 +41,7 @@ struct ServerTlsOptions {
 //
 // TLS 1.2 and 1.3 with ECDHE and AEAD suites only: all of them can be handed
 // to kernel TLS. No session cache, no early data, no renegotiation, no client
-// certificates, no ALPN.
+// certificates; ALPN only where a protocol is given.
 //
 // Which certificate a client sees: those that have its server_name as it is,
 // else as a wildcard (`*.` for one label), else, and without server_name, the
@@ -50,7 +53,8 @@ struct ServerTlsOptions {
 // Tickets: one for each full or resumed TLS 1.3 handshake, because the clients
 // that resume at all offer it for as many connections as they open. A session
 // resumes under the name that it began with, and as long as the certificates
-// for that name still have it. A renewed certificate changes nothing, so nodes
+// for that name still have it, where the same application protocol is spoken.
+// A renewed certificate changes nothing, so nodes
 // with certificates of their own can share sessions (in TLS 1.2 with keys of
 // the same kind: there the suite says it).
 class ServerTlsContext {
@@ -65,6 +69,10 @@ class ServerTlsContext {
   static absl::StatusOr<std::shared_ptr<const ServerTlsContext>> Create(
       const std::string& certificate_chain_pem, const std::string& key_pem,
       TlsVersion min_version);
+
+  // The same certificates, versions, suites and ticket keys for HTTP: takes
+  // "http/1.1" of ALPN.
+  absl::StatusOr<std::shared_ptr<const ServerTlsContext>> ForHttp() const;
 
   ServerTlsContext(const ServerTlsContext&) = delete;
   ServerTlsContext& operator=(const ServerTlsContext&) = delete;

@@ -60,6 +60,18 @@ TEST_P(TicketsTest, NoKeysNoTickets) {
               !SSL_SESSION_has_ticket(first.session.get()));
 }
 
+TEST_P(TicketsTest, ASessionOfViewersIsNoneOfHttp) {
+  const auto viewers = ContextOf({&certificate_}, With(keys_));
+  const auto http = viewers->ForHttp();
+  ASSERT_TRUE(http.ok()) << http.status();
+  const HelloResult viewer = Hello(*viewers);
+  const HelloResult browser = Hello(**http);
+  ASSERT_TRUE(browser.completed);
+  EXPECT_TRUE(Hello(**http, "", &browser).resumed);
+  EXPECT_FALSE(Hello(*viewers, "", &browser).resumed);
+  EXPECT_FALSE(Hello(**http, "", &viewer).resumed);
+}
+
 TEST_P(TicketsTest, AnotherNodeWithTheKeysResumes) {
   const HelloResult first =
       Hello(*ContextOf({&certificate_}, With(keys_)), "gate.example");
