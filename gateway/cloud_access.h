@@ -47,6 +47,8 @@ class CloudAccess final : public PortalServices {
         resolve;
     // Writes the connection file for a ticket. Secret.
     std::function<std::string(const IssuedTicket& ticket)> make_file;
+    // New sessions are welcome.
+    std::function<bool()> ready;
     std::function<int64_t()> now_ms = MonotonicMs;  // the vault's clock
   };
 
@@ -64,7 +66,7 @@ class CloudAccess final : public PortalServices {
   // PortalServices.
   bool IsToken(const std::string& cloud, const std::string& token) override;
   void Open(const PortalRequest& request, PortalDone done) override;
-  bool Ready() override { return true; }
+  bool Ready() override { return needs_.ready(); }
 
  private:
   // A ticket that another request may get too. Secret.

@@ -43,6 +43,7 @@ class CloudAccessTest : public testing::Test {
     needs.make_file = [](const IssuedTicket& ticket) {
       return ticket.console.name + "/" + ticket.ticket;
     };
+    needs.ready = [this] { return ready_; };
     needs.now_ms = [this] { return now_ms_; };
     access_ = std::make_unique<CloudAccess>(std::move(needs));
     EXPECT_TRUE(access_->Load().ok());
@@ -76,6 +77,7 @@ class CloudAccessTest : public testing::Test {
   bool hold_ = false;
   std::vector<CloudService::Done> held_;
   std::vector<std::string> asked_;
+  bool ready_ = true;
   int64_t now_ms_ = 1'000'000;
   std::unique_ptr<CloudAccess> access_;
 };
@@ -199,6 +201,9 @@ TEST_F(CloudAccessTest, ConsolesOfCloudsAreKnownByTheirNames) {
   EXPECT_FALSE(access_->Owns(""));
   EXPECT_TRUE(access_->IsToken("prod", "token"));
   EXPECT_FALSE(access_->IsToken("prod", "junk"));
+  EXPECT_TRUE(access_->Ready());
+  ready_ = false;
+  EXPECT_FALSE(access_->Ready());
 }
 
 TEST_F(CloudAccessTest, TicketsThatNobodyGetsAgainAreForgotten) {

@@ -125,16 +125,8 @@ absl::StatusOr<CloudTargets::TlsContext> CloudTargets::TlsFor(
     }
     return TlsContext();
   }
-  if (found.ca_pem.empty() && found.host_subject.empty()) {
-    return SharedTls(cloud, found.host);
-  }
-  const std::string subject =
-      found.host_subject.empty()
-          ? HostSubjectFor(cloud->config.servers.host_subject, found.host)
-          : found.host_subject;
-  auto tls = found.ca_pem.empty()
-                 ? cloud->anchors->ForServer(subject, found.host)
-                 : ClientTlsContext::Create(found.ca_pem, subject, found.host);
+  const bool own = !found.ca_pem.empty() || !found.host_subject.empty();
+  auto tls = own ? OwnTls(*cloud, found) : SharedTls(cloud, found.host);
   if (!tls.ok()) {
     LogLine(LogLevel::kError, "cloud_console_refused")
         .Str("cloud", cloud->config.name)
@@ -143,6 +135,17 @@ absl::StatusOr<CloudTargets::TlsContext> CloudTargets::TlsFor(
     return NotDiallable();
   }
   return tls;
+}
+
+absl::StatusOr<CloudTargets::TlsContext> CloudTargets::OwnTls(
+    const Cloud& cloud, const CloudConsole& found) {
+  const std::string subject =
+      found.host_subject.empty()
+          ? HostSubjectFor(cloud.config.servers.host_subject, found.host)
+          : found.host_subject;
+  return found.ca_pem.empty()
+             ? cloud.anchors->ForServer(subject, found.host)
+             : ClientTlsContext::Create(found.ca_pem, subject, found.host);
 }
 
 absl::StatusOr<CloudTargets::TlsContext> CloudTargets::SharedTls(

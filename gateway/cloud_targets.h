@@ -63,6 +63,9 @@ class CloudTargets {
   // Trusts `pem`, read from the cloud's file, or says why not.
   static absl::Status Use(const absl::StatusOr<std::string>& pem, Cloud* cloud);
   absl::StatusOr<TlsContext> TlsFor(Cloud* cloud, const CloudConsole& found);
+  // By the CA or the subject that a broker gave.
+  static absl::StatusOr<TlsContext> OwnTls(const Cloud& cloud,
+                                           const CloudConsole& found);
   absl::StatusOr<TlsContext> SharedTls(Cloud* cloud, const std::string& host);
 
   const PolicySet* const policies_;

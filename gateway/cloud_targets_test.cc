@@ -125,6 +125,17 @@ TEST_F(CloudTargetsTest, ABrokersOwnAnchorsAndSubjectComeFirst) {
   EXPECT_TRUE(absl::IsFailedPrecondition(Refused()));
 }
 
+TEST_F(CloudTargetsTest, AHostThatNoSubjectCanHaveIsRefused) {
+  cloud_.servers.host_subject = "O=Lab,CN={host}";
+  ASSERT_TRUE(Load().ok());
+  found_.host = std::string(60, 'a') + "." + std::string(60, 'b');
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(absl::IsFailedPrecondition(Refused()));
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("cloud_console_refused"), std::string::npos);
+  EXPECT_EQ(Refused().ToString().find("host-subject"), std::string::npos);
+}
+
 TEST_F(CloudTargetsTest, TitleAndPolicyComeFromTheCloud) {
   policies_["kiosk"].refused_channels = 4;
   cloud_.policy_name = "kiosk";

@@ -52,8 +52,10 @@ HttpServerOptions HttpOptions(const Config& config) {
 
 CloudAccess::Needs AccessNeeds(
     const Config& config, TicketVault* vault, CloudService* clouds,
-    std::function<std::string(const IssuedTicket&)> make_file) {
+    std::function<std::string(const IssuedTicket&)> make_file,
+    std::function<bool()> ready) {
   CloudAccess::Needs needs;
+  needs.ready = std::move(ready);
   needs.config = &config;
   needs.vault = vault;
   needs.is_token = [clouds](const std::string& cloud,
@@ -72,10 +74,12 @@ CloudAccess::Needs AccessNeeds(
 
 PortalServer::PortalServer(
     const Config& config, TicketVault* vault,
-    std::function<std::string(const IssuedTicket&)> make_file)
+    std::function<std::string(const IssuedTicket&)> make_file,
+    std::function<bool()> ready)
     : config_(config),
       clouds_(config.clouds),
-      access_(AccessNeeds(config, vault, &clouds_, std::move(make_file))),
+      access_(AccessNeeds(config, vault, &clouds_, std::move(make_file),
+                          std::move(ready))),
       router_(RouterOptions(config), &access_),
       http_(HttpOptions(config),
             [this](const HttpRequest& request, const HttpPeer& peer,

@@ -38,9 +38,10 @@ inline constexpr int64_t kPortalIdleMs = 30'000;
 class PortalServer {
  public:
   // `config` and `vault` outlive the object. `make_file` writes the connection
-  // file for a ticket.
+  // file for a ticket; `ready` says whether new sessions are welcome.
   PortalServer(const Config& config, TicketVault* vault,
-               std::function<std::string(const IssuedTicket&)> make_file);
+               std::function<std::string(const IssuedTicket&)> make_file,
+               std::function<bool()> ready);
   PortalServer(const PortalServer&) = delete;
   PortalServer& operator=(const PortalServer&) = delete;
 
@@ -65,9 +66,6 @@ class PortalServer {
 
   // Once a second.
   void Refresh() { access_.Refresh(); }
-
-  // No connection of before asks again: there is another certificate.
-  void RetireConnections(int64_t now_ms) { http_.RetireConnections(now_ms); }
 
   // Whether a console of that name is one of a cloud's.
   bool Owns(std::string_view console) const { return access_.Owns(console); }

@@ -147,9 +147,10 @@ Server::Server(Config config)
       admin_tls_(config_.admin.tls),
       admin_(static_cast<AdminServices*>(this)),
       portal_tls_(config_),
-      portal_(config_, &vault_, [this](const IssuedTicket& ticket) {
-        return DirectFile(ticket);
-      }) {}
+      portal_(
+          config_, &vault_,
+          [this](const IssuedTicket& ticket) { return DirectFile(ticket); },
+          [this] { return Ready().ok(); }) {}
 
 Server::~Server() { StopWorkers(); }
 

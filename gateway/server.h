@@ -84,7 +84,9 @@ class Server final : private AdminServices {
   bool CanDisconnect(const std::string& console) override;
   std::string VvFile(const TicketRequest& request,
                      const IssuedTicket& ticket) override;
+  // With SPICE, or where no listener speaks it by itself, inside CONNECT.
   std::string DirectFile(const IssuedTicket& ticket);
+  std::string ConnectFile(const IssuedTicket& ticket, const std::string& via);
   void Disconnect(const std::string& console, DisconnectDone done) override;
   bool Live() override;
   absl::Status Ready() override;

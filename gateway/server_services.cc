@@ -100,17 +100,23 @@ absl::StatusOr<IssuedTicket> Server::IssueFor(const TicketRequest& request,
 
 std::string Server::VvFile(const TicketRequest& request,
                            const IssuedTicket& ticket) {
-  if (!request.via.empty()) {
-    return BuildConnectVv(
-        ResolveConnectEndpoint(config_.public_address, bound_, machine_name_),
-        ticket, request.via);
-  }
-  return DirectFile(ticket);
+  return request.via.empty() ? DirectFile(ticket)
+                             : ConnectFile(ticket, request.via);
+}
+
+std::string Server::ConnectFile(const IssuedTicket& ticket,
+                                const std::string& via) {
+  return BuildConnectVv(
+      ResolveConnectEndpoint(config_.public_address, bound_, machine_name_),
+      ticket, via);
 }
 
 std::string Server::DirectFile(const IssuedTicket& ticket) {
   PublicEndpoint endpoint =
       ResolvePublicEndpoint(config_.public_address, bound_, machine_name_);
+  if (endpoint.port == 0 && endpoint.tls_port == 0) {
+    return ConnectFile(ticket, "connect");
+  }
   endpoint.ca_pem = certificates_.ca_for_viewers();
   endpoint.host_subject = config_.public_address.host_subject;
   return BuildVv(endpoint, ticket.console, ticket.ticket);

@@ -96,7 +96,7 @@ absl::StatusOr<CloudConsole> ParseBrokerReply(const std::string& body) {
       root.has_value() ? Member(*root, "console", JsonValue::Type::kObject)
                        : nullptr;
   if (object == nullptr) {
-    return BrokenReply("the broker's reply is not JSON with a console");
+    return ForeignReply("the broker's reply is not JSON with a console");
   }
   CloudConsole console;
   if (!TakeText(*object, "id", kId, &console.id) || console.id.empty()) {

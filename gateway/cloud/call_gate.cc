@@ -58,11 +58,17 @@ CallVerdict FailureVerdict(const absl::StatusOr<HttpAnswer>& answer) {
             answer->status == 429};
   }
   const std::string error(answer.status().message());
+  if (answer.status().GetPayload(kNeverBegun).has_value()) {
+    return {CallResult::kTimeout, CloudSlowError(), error};
+  }
   switch (answer.status().code()) {
     case absl::StatusCode::kDeadlineExceeded:
       return {CallResult::kTimeout, CloudSlowError(), error, false};
     case absl::StatusCode::kUnavailable:
       return {CallResult::kGone, CloudBrokenError(), error, false};
+    case absl::StatusCode::kFailedPrecondition:
+      // Who answers is not who it should be; no second try cures that.
+      return {CallResult::kError, GatewayRefusedError(), error, false};
     default:
       return {CallResult::kError, CloudBrokenError(), error, false};
   }

@@ -22,6 +22,13 @@ std::string AnsweredText(const HttpAnswer& answer, const char* why) {
   return "answered " + std::to_string(answer.status) + why;
 }
 
+// A description of no use is this desktop's trouble, and must not close the
+// cloud for others; an answer that is no description is the cloud's.
+CallVerdict UselessConsole(const absl::Status& why) {
+  return {CallResult::kError, CloudBrokenError(), std::string(why.message()),
+          /*alive=*/!absl::IsDataLoss(why)};
+}
+
 }  // namespace
 
 Cloud::Cloud(CloudConfig config, CloudContext* context)
@@ -270,8 +277,7 @@ CallVerdict Cloud::JudgeNova(const HttpAnswer& answer, Answer* out) const {
   if (absl::IsNotFound(console.status())) {
     return {CallResult::kNotFound, OtherConsoleError()};
   }
-  return {CallResult::kError, CloudBrokenError(),
-          std::string(console.status().message()), false};
+  return UselessConsole(console.status());
 }
 
 CallVerdict Cloud::JudgeBroker(const HttpAnswer& answer, Answer* out) const {
@@ -292,8 +298,7 @@ CallVerdict Cloud::JudgeBroker(const HttpAnswer& answer, Answer* out) const {
     *out = Dialable(*std::move(console));
     return {};
   }
-  return {CallResult::kError, CloudBrokenError(),
-          std::string(console.status().message()), false};
+  return UselessConsole(console.status());
 }
 
 CloudStats Cloud::stats() const {

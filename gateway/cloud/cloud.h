@@ -42,8 +42,9 @@ namespace spicegate {
 class Cloud {
  public:
   static constexpr int64_t kResolveMs = 9'000;
-  // Lookups that have left the queue.
-  static constexpr size_t kMaxUnderWay = 64;
+  // Lookups that have left the queue: as many as the client runs at once, so
+  // that time spent in its queue is not taken for the cloud's.
+  static constexpr size_t kMaxUnderWay = kMaxHttpCallsPerOrigin;
   // Lookups in the queue, and everybody else who waits for a lookup that
   // another one began.
   static constexpr size_t kMaxWaiting = 1024;

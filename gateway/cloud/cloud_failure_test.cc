@@ -12,6 +12,8 @@ namespace {
 
 using absl::StatusCode;
 
+constexpr int kUnderWay = static_cast<int>(Cloud::kMaxUnderWay);
+
 absl::Status Gone() { return absl::UnavailableError("nova: cut off"); }
 
 absl::Status NeverSent() {
@@ -99,12 +101,15 @@ TEST_F(CloudFailureTest, SilenceIsNotAskedAgain) {
 TEST_F(CloudFailureTest, NorIsAnAnswerTooLongOrAWrongCertificate) {
   Begin({Nova()});
   Warm();
-  for (const absl::Status& status :
-       {absl::ResourceExhaustedError("nova: the answer is too long"),
-        absl::FailedPreconditionError("nova: certificate")}) {
+  for (const auto& [status, code] :
+       std::vector<std::pair<absl::Status, StatusCode>>{
+           {absl::ResourceExhaustedError("nova: the answer is too long"),
+            StatusCode::kUnavailable},
+           {absl::FailedPreconditionError("nova: certificate"),
+            StatusCode::kPermissionDenied}}) {
     const size_t asked = Ask(static_cast<int>(results_.size()) + 10);
     Answer(status);
-    EXPECT_EQ(Code(asked), StatusCode::kUnavailable);
+    EXPECT_EQ(Code(asked), code);
     Pass(1000);
     EXPECT_TRUE(Idle());
   }
@@ -167,10 +172,10 @@ TEST_F(CloudFailureTest, NorInTheQueue) {
   EXPECT_EQ(num_called_[last], 1);
   // And has left no hole behind.
   http_.open.clear();
-  for (int i = 0; i < 64; ++i) {
+  for (int i = 0; i < kUnderWay; ++i) {
     Ask(300 + i);
   }
-  EXPECT_EQ(http_.open.size(), 64u);
+  EXPECT_EQ(http_.open.size(), Cloud::kMaxUnderWay);
 }
 
 TEST_F(CloudFailureTest, NothingIsRepeatedWithoutTimeForIt) {
@@ -214,16 +219,43 @@ TEST_F(CloudFailureTest, ADeadNovaIsNotWaitedFor) {
 TEST_F(CloudFailureTest, ManyThatFailTogetherAreOneReason) {
   Begin({Nova()});
   Warm();
-  for (int i = 0; i < 64; ++i) {
+  for (int i = 0; i < kUnderWay; ++i) {
     Ask(100 + i);
   }
-  for (int i = 0; i < 64; ++i) {
+  for (int i = 0; i < kUnderWay; ++i) {
     Answer(absl::DeadlineExceededError("nova: silent"));
   }
   EXPECT_TRUE(Stats().breaker_open);
   // Not the longest time, as if the probe had failed sixty times.
   Pass(5'000);
   EXPECT_TRUE(Waits(Ask(400)));
+}
+
+TEST_F(CloudFailureTest, ADesktopOfNoUseIsNotTheCloudsFault) {
+  Begin({Nova()});
+  Warm();
+  for (int i = 0; i < 6; ++i) {
+    const size_t asked = Ask(100 + i);
+    Answer(200, R"({"console":{"instance_uuid":"i","host":"no host!",)"
+                R"("port":5900,"tls_port":5901}})");
+    EXPECT_EQ(Code(asked), StatusCode::kUnavailable);
+  }
+  EXPECT_FALSE(Stats().breaker_open);
+  EXPECT_TRUE(Waits(Ask(200)));
+}
+
+TEST_F(CloudFailureTest, NorAreCallsThatWereNeverBegun) {
+  Begin({Nova()});
+  Warm();
+  for (int i = 0; i < 6; ++i) {
+    absl::Status status = absl::DeadlineExceededError("nova: too many calls");
+    status.SetPayload(kNeverBegun, absl::Cord("1"));
+    const size_t asked = Ask(100 + i);
+    Answer(status);
+    EXPECT_EQ(Code(asked), StatusCode::kDeadlineExceeded);
+  }
+  EXPECT_FALSE(Stats().breaker_open);
+  EXPECT_TRUE(Waits(Ask(200)));
 }
 
 TEST_F(CloudFailureTest, AFailedProbeMeansTwiceAsLong) {

@@ -233,6 +233,13 @@ bool ParseKeystoneTime(std::string_view text, int64_t* unix_s) {
   return true;
 }
 
+bool IsKeystoneError(const std::string& body) {
+  const std::optional<JsonValue> root =
+      ParseReplyObject(body, kMaxKeystoneReplyBytes);
+  return root.has_value() &&
+         Member(*root, "error", JsonValue::Type::kObject) != nullptr;
+}
+
 absl::StatusOr<KeystoneToken> ParseKeystoneReply(
     const std::string* subject_token, const std::string& body,
     const ComputeConfig& compute, int64_t wall_s) {

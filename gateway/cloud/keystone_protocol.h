@@ -50,6 +50,10 @@ absl::StatusOr<KeystoneToken> ParseKeystoneReply(
     const std::string* subject_token, const std::string& body,
     const ComputeConfig& compute, int64_t wall_s);
 
+// Whether `body`, of an error, is Keystone's word, not that of a server where
+// Keystone is not.
+bool IsKeystoneError(const std::string& body);
+
 // "2026-08-21T12:00:00.000000Z", with or without the fraction, to seconds since
 // 1970. False for all else, with `*unix_s` untouched.
 bool ParseKeystoneTime(std::string_view text, int64_t* unix_s);

@@ -51,7 +51,7 @@ absl::StatusOr<CloudConsole> ParseNovaReply(const std::string& body) {
       root.has_value() ? Member(*root, "console", JsonValue::Type::kObject)
                        : nullptr;
   if (object == nullptr) {
-    return BrokenReply("Nova's reply is not JSON with a console");
+    return ForeignReply("Nova's reply is not JSON with a console");
   }
   // Nova names no type. At 2.99 the key is there for spice-direct alone; its
   // value is null where the server has no TLS port.

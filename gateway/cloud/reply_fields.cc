@@ -98,4 +98,8 @@ absl::Status BrokenReply(const char* what) {
   return absl::InvalidArgumentError(what);
 }
 
+absl::Status ForeignReply(const char* what) {
+  return absl::DataLossError(what);
+}
+
 }  // namespace spicegate

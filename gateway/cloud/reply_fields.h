@@ -51,6 +51,9 @@ bool IsPrintableText(std::string_view text);
 // InvalidArgument with `what`, which holds nothing of the reply.
 absl::Status BrokenReply(const char* what);
 
+// DataLoss: the whole reply is not of the service that was asked.
+absl::Status ForeignReply(const char* what);
+
 }  // namespace spicegate
 
 #endif  // SPICEGATE_GATEWAY_CLOUD_REPLY_FIELDS_H_

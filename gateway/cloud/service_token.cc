@@ -146,6 +146,15 @@ CallVerdict ServiceToken::Judge(const HttpAnswer& answer,
               answered +
                   ": it does not understand the configured user, "
                   "project or credential"};
+    case 404:
+      if (IsKeystoneError(answer.body)) {
+        // A credential that is gone, or never was.
+        Refuse(/*account_at_risk=*/false);
+        return {CallResult::kRefused, GatewayRefusedError(),
+                answered + ": it knows no such credential"};
+      }
+      return {CallResult::kError, CloudBrokenError(),
+              answered + ": is that Keystone's URL?", false};
     case 401:
     case 403:
       Refuse(/*account_at_risk=*/true);

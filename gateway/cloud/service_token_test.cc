@@ -287,6 +287,19 @@ TEST_F(ServiceTokenTest, WhatElseKeystoneMayAnswer) {
   }
 }
 
+TEST_F(ServiceTokenTest, AGoneCredentialIsRefusedAndNamed) {
+  ::testing::internal::CaptureStderr();
+  const size_t asked = Ask(1);
+  Answer(404, R"({"error":{"code":404,"title":"Not Found"}})");
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(Code(asked), StatusCode::kPermissionDenied);
+  EXPECT_NE(log.find("no such credential"), std::string::npos);
+  // The cloud is well, and not asked again at once.
+  EXPECT_FALSE(Stats().breaker_open);
+  EXPECT_EQ(Code(Ask(2)), StatusCode::kPermissionDenied);
+  EXPECT_TRUE(Idle());
+}
+
 TEST_F(ServiceTokenTest, ACatalogWithoutNovaIsNotAskedForAgainAtOnce) {
   CloudConfig config = Nova();
   config.compute.endpoint = "";

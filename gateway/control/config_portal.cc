@@ -77,6 +77,20 @@ void CheckAddress(JsonObjectReader& reader, const Config& config) {
   reader.Fail("address", "an address of its own, got that of " + whose);
 }
 
+// Where the viewers of its files are to go.
+void CheckWayIn(JsonObjectReader& reader, const Config& config) {
+  const bool spice = std::any_of(
+      config.listeners.begin(), config.listeners.end(),
+      [](const auto& one) { return one.protocol == ListenerProtocol::kSpice; });
+  const PublicConfig& place = config.public_address;
+  if (!spice && place.port == 0 && place.tls_port == 0 &&
+      !config.connect.tickets) {
+    reader.Fail("address",
+                "a portal beside a listener that takes its tickets: one of "
+                "SPICE, or one of CONNECT with connect.tickets");
+  }
+}
+
 }  // namespace
 
 void ReadPortal(JsonObjectReader& root, const std::string& file_name,
@@ -91,6 +105,7 @@ void ReadPortal(JsonObjectReader& root, const std::string& file_name,
     ReadProxies(reader, &portal);
     CheckPlain(reader, portal);
     CheckAddress(reader, *out);
+    CheckWayIn(reader, *out);
   });
 }
 

@@ -119,6 +119,17 @@ TEST(ConfigPortal, BelievesNobodyByItself) {
               HasSubstr("portal.trusted_proxies: expected an array of 1 to"));
 }
 
+TEST(ConfigPortal, NeedsAListenerForItsTickets) {
+  const std::string connect =
+      R"(, "listeners": [{"address": "*:3128", "protocol": "connect"}])";
+  const std::string portal = R"("address": "*:1")";
+  EXPECT_TRUE(Portal(portal, connect).enabled);
+  EXPECT_THAT(
+      ErrorOf(With(portal, connect + R"(, "connect": {"tickets": false, "allow":
+                           [{"hosts": ["hv1"], "ports": [5900]}]})")),
+      HasSubstr("portal.address: expected a portal beside a listener"));
+}
+
 TEST(ConfigPortal, HasAnAddressOfItsOwn) {
   EXPECT_THAT(ErrorOf(With(R"("address": "*:5931")")),
               HasSubstr("portal.address: expected an address of its own, got "

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/cord.h"
 #include "gateway/base/check.h"
 #include "gateway/base/clock.h"
 #include "gateway/http_client/http_transfer.h"
@@ -140,6 +141,7 @@ void HttpClient::Impl::Start(HttpCall call, Done done) {
   absl::Status status = transfer->Check();
   if (status.ok() && num_running() >= kMaxHttpCalls) {
     status = absl::ResourceExhaustedError("too many calls under way");
+    status.SetPayload(kNeverBegun, absl::Cord("1"));
   }
   if (!status.ok()) {
     finished_.push_back({transfer->TakeDone(), std::move(status)});

@@ -60,16 +60,20 @@ struct HttpAnswer {
 // the call would have done has not been done.
 inline constexpr char kNothingSent[] = "spicegate/nothing-sent";
 
+// Payload of a ResourceExhausted or DeadlineExceeded status: the call was never
+// begun, for others before it. It says nothing of the service.
+inline constexpr char kNeverBegun[] = "spicegate/never-begun";
+
 // Control thread only.
 class HttpClient {
  public:
   // Whatever came as a whole HTTP answer is OK, errors of its status too. Else
   // DeadlineExceeded, ResourceExhausted (more than max_body_bytes, headers
-  // beyond all bounds, or more than kMaxHttpCalls), Unavailable (no connection,
-  // name or route, with kNothingSent; or it was cut off), FailedPrecondition
-  // (the peer's certificate, the CA file) or InvalidArgument (the URL, or
-  // headers that cannot be sent). The message names the host and what went
-  // wrong, never path, query, headers or body.
+  // beyond all bounds, or more than kMaxHttpCalls, with kNeverBegun),
+  // Unavailable (no connection, name or route, with kNothingSent; or it was cut
+  // off), FailedPrecondition (the peer's certificate, the CA file) or
+  // InvalidArgument (the URL, or headers that cannot be sent). The message
+  // names the host and what went wrong, never path, query, headers or body.
   using Done = std::function<void(absl::StatusOr<HttpAnswer>)>;
 
   // `user_agent` is what the header of that name says.

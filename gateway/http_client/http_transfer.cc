@@ -317,20 +317,20 @@ absl::Status HttpTransfer::TrustError(CURLcode code) const {
 }
 
 absl::Status HttpTransfer::Expired() const {
-  curl_off_t resolved_us = 0;
-  curl_off_t connected_us = 0;
-  if (handle_ != nullptr) {
-    curl_easy_getinfo(handle_, CURLINFO_NAMELOOKUP_TIME_T, &resolved_us);
-    curl_easy_getinfo(handle_, CURLINFO_CONNECT_TIME_T, &connected_us);
-  }
-  const char* what = "no answer in time";
   if (handle_ == nullptr) {
-    what = "too many calls before this one";
-  } else if (resolved_us == 0) {
-    what = "its name was not resolved in time";
-  } else if (connected_us == 0) {
-    what = "no connection in time";
+    absl::Status status =
+        absl::DeadlineExceededError(Say("too many calls before this one"));
+    status.SetPayload(kNeverBegun, absl::Cord("1"));
+    return status;
   }
+  long sent_bytes = 0;
+  curl_off_t resolved_us = 0;
+  curl_easy_getinfo(handle_, CURLINFO_REQUEST_SIZE, &sent_bytes);
+  curl_easy_getinfo(handle_, CURLINFO_NAMELOOKUP_TIME_T, &resolved_us);
+  // On a connection that was kept there is neither name nor connecting.
+  const char* what = sent_bytes > 0     ? "no answer in time"
+                     : resolved_us == 0 ? "its name was not resolved in time"
+                                        : "no connection in time";
   return absl::DeadlineExceededError(Say(what));
 }
 

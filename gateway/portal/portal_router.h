@@ -100,7 +100,7 @@ class PortalRouter {
 
   const PortalOptions options_;
   PortalServices* const services_;
-  SourceLimits limits_;
+  VisitorLimits limits_;
   PortalStats stats_;
 };
 

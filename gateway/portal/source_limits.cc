@@ -6,25 +6,20 @@
 #include "gateway/base/check.h"
 
 namespace spicegate {
-namespace {
 
-constexpr size_t kPrefixBytes = 8;  // of a /64
+SourceLimits::SourceLimits(const Options& options) : options_(options) {
+  CHECK(options.max_failures >= 0 && options.max_sources > 0);
+}
 
 // What stands for `address` among the sources.
-AddressBytes KeyOf(AddressBytes address) {
+AddressBytes SourceLimits::KeyOf(AddressBytes address) const {
   static constexpr AddressBytes kIpv4 = {0, 0, 0, 0, 0,   0,
                                          0, 0, 0, 0, 255, 255};
   if (!std::equal(kIpv4.begin(), kIpv4.begin() + 12, address.begin())) {
-    std::fill(address.begin() + kPrefixBytes, address.end(), uint8_t{0});
+    std::fill(address.begin() + static_cast<ptrdiff_t>(options_.prefix_bytes),
+              address.end(), uint8_t{0});
   }
   return address;
-}
-
-}  // namespace
-
-SourceLimits::SourceLimits(int64_t max_failures, size_t max_sources)
-    : max_failures_(max_failures), max_sources_(max_sources) {
-  CHECK(max_failures >= 0 && max_sources > 0);
 }
 
 SourceLimits::Verdict SourceLimits::Begin(const AddressBytes& address,
@@ -35,7 +30,7 @@ SourceLimits::Verdict SourceLimits::Begin(const AddressBytes& address,
     return Verdict::kThrottled;
   }
   Source* const source = known != sources_.end() ? &known->second : Obtain(key);
-  if (source == nullptr || source->num_lookups >= kMaxSourceLookups) {
+  if (source == nullptr || source->num_lookups >= options_.max_lookups) {
     return Verdict::kBusy;
   }
   if (source->num_lookups == 0) {
@@ -52,8 +47,11 @@ void SourceLimits::End(const AddressBytes& address, bool failed,
   CHECK(found != sources_.end() && found->second.num_lookups > 0);
   Source& source = found->second;
   if (failed) {
+    // What came at once is no worse than what came one by one: an office behind
+    // one address must not wait for minutes.
     source.forgiven_ms =
-        std::max(source.forgiven_ms, now_ms) + kPortalForgiveMs;
+        std::min(std::max(source.forgiven_ms, now_ms) + kPortalForgiveMs,
+                 now_ms + (options_.max_failures + 1) * kPortalForgiveMs);
   }
   if (--source.num_lookups > 0) {
     return;
@@ -79,11 +77,12 @@ int64_t SourceLimits::WaitMs(const Source& source, int64_t now_ms) const {
   // Nothing to forgive also where now_ms is far below zero.
   return source.forgiven_ms == INT64_MIN
              ? 0
-             : source.forgiven_ms - now_ms - max_failures_ * kPortalForgiveMs;
+             : source.forgiven_ms - now_ms -
+                   options_.max_failures * kPortalForgiveMs;
 }
 
 SourceLimits::Source* SourceLimits::Obtain(const AddressBytes& key) {
-  if (sources_.size() >= max_sources_) {
+  if (sources_.size() >= options_.max_sources) {
     if (idle_.empty()) {
       return nullptr;
     }
@@ -93,6 +92,31 @@ SourceLimits::Source* SourceLimits::Obtain(const AddressBytes& key) {
   Source& source = sources_[key];
   source.idle = idle_.insert(idle_.end(), key);
   return &source;
+}
+
+SourceLimits::Verdict VisitorLimits::Begin(const AddressBytes& address,
+                                           int64_t now_ms) {
+  const SourceLimits::Verdict verdict = sources_.Begin(address, now_ms);
+  if (verdict != SourceLimits::Verdict::kGo) {
+    return verdict;
+  }
+  const SourceLimits::Verdict of_site = sites_.Begin(address, now_ms);
+  if (of_site != SourceLimits::Verdict::kGo) {
+    sources_.End(address, /*failed=*/false, now_ms);
+  }
+  return of_site;
+}
+
+void VisitorLimits::End(const AddressBytes& address, bool failed,
+                        int64_t now_ms) {
+  sources_.End(address, failed, now_ms);
+  sites_.End(address, failed, now_ms);
+}
+
+int64_t VisitorLimits::RetryAfterS(const AddressBytes& address,
+                                   int64_t now_ms) const {
+  return std::max(sources_.RetryAfterS(address, now_ms),
+                  sites_.RetryAfterS(address, now_ms));
 }
 
 }  // namespace spicegate

@@ -20,6 +20,11 @@ namespace spicegate {
 // desktops in the same minute, and each takes a fraction of a second.
 inline constexpr int64_t kMaxSourceLookups = 64;
 
+// A site is a whole /48, what a customer of a provider has: 65 536 sources. It
+// may fail, and look up, that much more often than one of them.
+inline constexpr int64_t kSiteFailuresFactor = 16;
+inline constexpr int64_t kMaxSiteLookups = 4 * kMaxSourceLookups;
+
 // Sources remembered, about 150 bytes each. More than fails at the same time
 // when nobody attacks; an attacker with more addresses makes us forgive, and
 // still guesses one of 2^122 links.
@@ -34,15 +39,21 @@ class SourceLimits {
     kBusy,       // too many lookups under way
   };
 
-  // A source with more than `max_failures` (>= 0) that are not forgiven yet
-  // is throttled; one is forgiven every kPortalForgiveMs.
-  explicit SourceLimits(int64_t max_failures,
-                        size_t max_sources = kMaxPortalSources);
+  struct Options {
+    // A source with more than so many (>= 0) that are not forgiven yet is
+    // throttled; one is forgiven every kPortalForgiveMs.
+    int64_t max_failures = 0;
+    int64_t max_lookups = kMaxSourceLookups;
+    size_t max_sources = kMaxPortalSources;
+    // Of an IPv6 address, what makes a source. IPv4 stands for itself.
+    size_t prefix_bytes = 8;
+  };
+
+  explicit SourceLimits(const Options& options);
   SourceLimits(const SourceLimits&) = delete;
   SourceLimits& operator=(const SourceLimits&) = delete;
 
-  // An address as ParseHostAddress gives it. All of an IPv6 /64 is one source:
-  // a single host can have them all. IPv4 stands for itself.
+  // An address as ParseHostAddress gives it.
   Verdict Begin(const AddressBytes& address, int64_t now_ms);
 
   // After a Begin that said kGo. `failed`: the link was of no desktop. `now_ms`
@@ -71,12 +82,33 @@ class SourceLimits {
   // The entry of `key`, made where there is none; null when there is no room.
   Source* Obtain(const AddressBytes& key);
 
-  const int64_t max_failures_;
-  const size_t max_sources_;
+  AddressBytes KeyOf(AddressBytes address) const;
+
+  const Options options_;
   absl::flat_hash_map<AddressBytes, Source> sources_;
   // Without a lookup under way; who ended the longest ago is in front, and the
   // first to be forgotten.
   std::list<AddressBytes> idle_;
+};
+
+// Both limits that a visitor of the portal has: as a source, which of IPv6 is a
+// /64 because a single host can have all of it, and as part of a site.
+class VisitorLimits {
+ public:
+  explicit VisitorLimits(int64_t max_failures)
+      : sources_({.max_failures = max_failures}),
+        sites_({.max_failures = max_failures * kSiteFailuresFactor,
+                .max_lookups = kMaxSiteLookups,
+                .prefix_bytes = 6}) {}
+
+  // As SourceLimits'.
+  SourceLimits::Verdict Begin(const AddressBytes& address, int64_t now_ms);
+  void End(const AddressBytes& address, bool failed, int64_t now_ms);
+  int64_t RetryAfterS(const AddressBytes& address, int64_t now_ms) const;
+
+ private:
+  SourceLimits sources_;
+  SourceLimits sites_;
 };
 
 }  // namespace spicegate

@@ -36,7 +36,7 @@ class SourceLimitsTest : public ::testing::Test {
   }
 
   int64_t now_ms_ = 1'000'000;
-  SourceLimits limits_{kMaxFailures};
+  SourceLimits limits_{{.max_failures = kMaxFailures}};
 };
 
 TEST_F(SourceLimitsTest, LetsMoreThanTheBudgetWait) {
@@ -125,12 +125,11 @@ TEST_F(SourceLimitsTest, CountsFailuresThatWereUnderWay) {
     limits_.End(guesser, true, now_ms_);
   }
   EXPECT_EQ(limits_.Begin(guesser, now_ms_), Verdict::kThrottled);
-  EXPECT_EQ(limits_.RetryAfterS(guesser, now_ms_),
-            (kMaxSourceLookups - kMaxFailures) * kPortalForgiveMs / 1000);
+  EXPECT_EQ(limits_.RetryAfterS(guesser, now_ms_), kPortalForgiveMs / 1000);
 }
 
 TEST_F(SourceLimitsTest, CanAllowNoFailure) {
-  SourceLimits strict(0);
+  SourceLimits strict({.max_failures = 0});
   const AddressBytes source = Address("192.0.2.1");
   ASSERT_EQ(strict.Begin(source, now_ms_), Verdict::kGo);
   strict.End(source, true, now_ms_);
@@ -145,7 +144,7 @@ class SmallSourceLimitsTest : public ::testing::Test {
   }
 
   const int64_t now_ms_ = 0;
-  SourceLimits limits_{0, 2};
+  SourceLimits limits_{{.max_failures = 0, .max_sources = 2}};
 };
 
 TEST_F(SmallSourceLimitsTest, ForgetsTheOldestFailure) {
@@ -167,6 +166,59 @@ TEST_F(SmallSourceLimitsTest, NeverForgetsALookupUnderWay) {
   EXPECT_EQ(limits_.Begin(Address("192.0.2.5"), now_ms_), Verdict::kBusy);
   limits_.End(Address("192.0.2.1"), false, now_ms_);
   EXPECT_EQ(limits_.Begin(Address("192.0.2.5"), now_ms_), Verdict::kGo);
+}
+
+class VisitorLimitsTest : public ::testing::Test {
+ protected:
+  Verdict Fail(const std::string& source) {
+    const Verdict verdict = limits_.Begin(Address(source), now_ms_);
+    if (verdict == Verdict::kGo) {
+      limits_.End(Address(source), /*failed=*/true, now_ms_);
+    }
+    return verdict;
+  }
+
+  int64_t now_ms_ = 1'000'000;
+  VisitorLimits limits_{kMaxFailures};
+};
+
+TEST_F(VisitorLimitsTest, ASiteIsThrottledLaterThanItsSources) {
+  for (int64_t i = 0; i <= kMaxFailures * kSiteFailuresFactor; ++i) {
+    ASSERT_EQ(Fail("2001:db8:7:" + std::to_string(i) + "::1"), Verdict::kGo);
+  }
+  EXPECT_EQ(Fail("2001:db8:7:ffff::1"), Verdict::kThrottled);
+  EXPECT_GT(limits_.RetryAfterS(Address("2001:db8:7:ffff::1"), now_ms_), 0);
+  EXPECT_EQ(Fail("2001:db8:8::1"), Verdict::kGo);
+  EXPECT_EQ(Fail("192.0.2.1"), Verdict::kGo);
+  now_ms_ += kPortalForgiveMs;
+  EXPECT_EQ(Fail("2001:db8:7:ffff::1"), Verdict::kGo);
+}
+
+TEST_F(VisitorLimitsTest, ASourceIsThrottledOnItsOwn) {
+  for (int64_t i = 0; i <= kMaxFailures; ++i) {
+    ASSERT_EQ(Fail("2001:db8:7:1::1"), Verdict::kGo);
+  }
+  EXPECT_EQ(Fail("2001:db8:7:1::2"), Verdict::kThrottled);
+  EXPECT_EQ(Fail("2001:db8:7:2::1"), Verdict::kGo);
+}
+
+TEST_F(VisitorLimitsTest, LookupsOfASiteAreBoundedAndGivenBack) {
+  const auto source = [](int64_t i) {
+    return Address("2001:db8:7:" + std::to_string(i) + "::1");
+  };
+  for (int64_t i = 0; i < kMaxSiteLookups; ++i) {
+    ASSERT_EQ(limits_.Begin(source(i), now_ms_), Verdict::kGo);
+  }
+  // A source whose site is busy has no lookup of its own left behind.
+  for (int64_t i = 0; i <= kMaxSourceLookups; ++i) {
+    ASSERT_EQ(limits_.Begin(source(9999), now_ms_), Verdict::kBusy);
+  }
+  for (int64_t i = 0; i < kMaxSourceLookups; ++i) {
+    limits_.End(source(i), /*failed=*/false, now_ms_);
+  }
+  for (int64_t i = 0; i < kMaxSourceLookups; ++i) {
+    ASSERT_EQ(limits_.Begin(source(9999), now_ms_), Verdict::kGo) << i;
+  }
 }
 
 }  // namespace
