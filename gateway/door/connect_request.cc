@@ -9,20 +9,10 @@
 #include <charconv>
 
 #include "absl/strings/escaping.h"
+#include "gateway/base/http_text.h"
 
 namespace spicegate {
 namespace {
-
-// RFC 9110, 5.6.2.
-bool IsTokenChar(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         (c >= '0' && c <= '9') ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-bool IsToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar);
-}
 
 // Text and tabs: what a line may consist of. TLS, SPICE and other noise fail
 // on their first bytes.
@@ -46,14 +36,6 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
     return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
   };
   return std::equal(text.begin(), text.end(), lower.begin(), lower.end(), same);
-}
-
-std::string_view Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 bool IsIpv6(const std::string& text) {
@@ -121,7 +103,8 @@ std::optional<std::string> ParseBasic(std::string_view credentials) {
       credentials[kScheme.size()] != ' ') {
     return std::nullopt;
   }
-  const std::string_view coded = Trim(credentials.substr(kScheme.size()));
+  const std::string_view coded =
+      HttpTrimmed(credentials.substr(kScheme.size()));
   std::string plain;
   // Base64Unescape by itself skips white space and takes '.' for '='.
   if (coded.find_first_of(" \t.") != std::string_view::npos ||
@@ -212,7 +195,7 @@ bool ConnectRequestParser::ParseRequestLine(std::string_view line) {
   const size_t first = line.find(' ');
   const size_t last = line.rfind(' ');
   if (first == std::string_view::npos || first == last ||
-      !IsToken(line.substr(0, first))) {
+      !IsHttpToken(line.substr(0, first))) {
     return Fail(ConnectStatus::kBadRequest);
   }
   const std::string_view version = line.substr(last + 1);
@@ -241,13 +224,14 @@ bool ConnectRequestParser::ParseHeader(std::string_view line) {
   // A line that begins with white space would continue the one before it: no
   // token.
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || !IsToken(line.substr(0, colon))) {
+  if (colon == std::string_view::npos || !IsHttpToken(line.substr(0, colon))) {
     return Fail(ConnectStatus::kBadRequest);
   }
   if (++num_headers_ > kMaxConnectHeaders) {
     return Fail(ConnectStatus::kTooLarge);
   }
-  return ApplyHeader(line.substr(0, colon), Trim(line.substr(colon + 1)));
+  return ApplyHeader(line.substr(0, colon),
+                     HttpTrimmed(line.substr(colon + 1)));
 }
 
 bool ConnectRequestParser::ApplyHeader(std::string_view name,

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <utility>
 
+#include "gateway/base/ascii.h"
+#include "gateway/base/http_text.h"
 #include "gateway/base/log.h"
 
 namespace spicegate {
@@ -14,17 +16,6 @@ namespace {
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
 constexpr size_t kMaxMethodLen = 16;
 
-// RFC 9110, 5.6.2.
-bool IsTokenChar(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         (c >= '0' && c <= '9') ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-bool IsToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar);
-}
-
 // What may stand in a head at all: text, tabs and line ends. A TLS hello or
 // binary noise fails on its first bytes.
 bool IsHeadByte(char c) {
@@ -32,27 +23,11 @@ bool IsHeadByte(char c) {
   return (byte >= 0x20 && byte != 0x7f) || c == '\t' || c == '\r' || c == '\n';
 }
 
-std::string ToLower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  return lower;
-}
-
-std::string_view Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 // Whether the comma-separated `list` has `word`, which is in lower case.
 bool ListHas(std::string_view list, std::string_view word) {
   while (!list.empty()) {
     const size_t comma = list.find(',');
-    if (ToLower(Trim(list.substr(0, comma))) == word) {
+    if (AsciiLowered(std::string(HttpTrimmed(list.substr(0, comma)))) == word) {
       return true;
     }
     list.remove_prefix(comma == std::string_view::npos ? list.size()
@@ -138,7 +113,7 @@ bool HttpRequestParser::ParseRequestLine(std::string_view line) {
   }
   const std::string_view method = line.substr(0, first);
   const std::string_view version = line.substr(last + 1);
-  if (method.size() > kMaxMethodLen || !IsToken(method)) {
+  if (method.size() > kMaxMethodLen || !IsHttpToken(method)) {
     return Fail(400, "bad method");
   }
   if (version.size() != 8 || !version.starts_with("HTTP/")) {
@@ -173,14 +148,15 @@ bool HttpRequestParser::ParseTarget(std::string_view target) {
 bool HttpRequestParser::ParseHeaderLine(std::string_view line) {
   // A line that begins with a space would continue the one before: no token.
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || !IsToken(line.substr(0, colon))) {
+  if (colon == std::string_view::npos || !IsHttpToken(line.substr(0, colon))) {
     return Fail(400, "bad header");
   }
   if (request_.headers.size() >= kMaxHttpHeaders) {
     return Fail(431, "too many headers");
   }
-  request_.headers.push_back({ToLower(line.substr(0, colon)),
-                              std::string(Trim(line.substr(colon + 1)))});
+  request_.headers.push_back(
+      {AsciiLowered(std::string(line.substr(0, colon))),
+       std::string(HttpTrimmed(line.substr(colon + 1)))});
   return true;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/cord.h"
 #include "gateway/base/ascii.h"
 #include "gateway/base/check.h"
+#include "gateway/base/http_text.h"
 
 namespace spicegate {
 namespace {
@@ -35,19 +36,13 @@ void Set(CURL* handle, CURLoption option, T value) {
 }
 
 void Wipe(std::string* secret) {
-  explicit_bzero(secret->data(), secret->size());
+  explicit_bzero(secret->data(), secret->capacity());
   secret->clear();
 }
 
 curl_socket_t OpenSocket(void*, curlsocktype, curl_sockaddr* address) {
   return socket(address->family, address->socktype | SOCK_CLOEXEC,
                 address->protocol);
-}
-
-bool IsToken(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return c > ' ' && c < 0x7f && c != ':' && c != ';';
-  });
 }
 
 // Anything else could begin another header.
@@ -115,7 +110,7 @@ absl::Status HttpTransfer::Check() {
     return absl::InvalidArgumentError("neither GET nor POST");
   }
   for (const auto& [name, value] : call_.headers) {
-    if (!IsToken(name) || !IsHeaderValue(value)) {
+    if (!IsHttpToken(name) || !IsHeaderValue(value)) {
       return absl::InvalidArgumentError("a header that cannot be sent");
     }
   }

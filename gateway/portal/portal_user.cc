@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gateway/base/ascii.h"
+#include "gateway/base/http_text.h"
 
 namespace spicegate {
 namespace {
@@ -37,14 +38,6 @@ std::string FormatAddress(const AddressBytes& address) {
   return text;
 }
 
-std::string_view Trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 // "1.2.3.4", "1.2.3.4:5", "::1", "[::1]" or "[::1]:5", without its port.
 std::string_view WithoutPort(std::string_view text) {
   if (text.starts_with('[')) {
@@ -58,7 +51,7 @@ std::string_view WithoutPort(std::string_view text) {
 }
 
 bool ParseElement(std::string_view text, AddressBytes* out) {
-  std::string_view host = WithoutPort(Trim(text));
+  std::string_view host = WithoutPort(HttpTrimmed(text));
   // A link-local address has its interface behind it.
   host = host.substr(0, host.find('%'));
   return ParseHostAddress(host, out);
@@ -102,7 +95,7 @@ enum class Proto : uint8_t { kUnsaid, kHttps, kOther };
 Proto ForwardedProto(const HttpRequest& request) {
   const std::string list = ListOf(request, "x-forwarded-proto");
   const std::string_view last =
-      Trim(std::string_view(list).substr(list.rfind(',') + 1));
+      HttpTrimmed(std::string_view(list).substr(list.rfind(',') + 1));
   if (last.empty()) {
     return Proto::kUnsaid;
   }
