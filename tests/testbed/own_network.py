@@ -19,7 +19,7 @@ _DNS_PORT = 53
 _NO_SUCH_NAME = 0x8183  # an answer, by a server that recurses: NXDOMAIN
 
 
-def enter(addresses, names):
+def enter(addresses, names, silent=False):
     """Takes this program into a network of its own.
 
     To be called first thing, before there are threads. Needs root or the right
@@ -29,6 +29,7 @@ def enter(addresses, names):
       addresses: "10.0.0.1/24" or "fd00::1/64", all of them on loopback beside
         127.0.0.0/8 and ::1.
       names: {host name: address}. No other name resolves.
+      silent: the name server says so of no other name: it says nothing.
     """
     skip.need_tools("ip")
     try:
@@ -41,7 +42,9 @@ def enter(addresses, names):
     hosts = "".join(f"{at} {name}\n" for name, at in names.items())
     _show(hosts, "/etc/hosts")
     _show("nameserver 127.0.0.1\n", "/etc/resolv.conf")
-    threading.Thread(target=_answer_questions, daemon=True).start()
+    threading.Thread(
+        target=_answer_questions, args=[silent], daemon=True
+    ).start()
 
 
 def _must(*argv):
@@ -59,12 +62,17 @@ def _show(text, path):
         name_space.show(stream.name, path)
 
 
-def _answer_questions():
-    """A name server that knows no name, so that nobody waits for one."""
+def _answer_questions(silent):
+    """A name server that knows no name, so that nobody waits for one.
+
+    Or one that lets everybody wait.
+    """
     with socket.socket(type=socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", _DNS_PORT))
         while True:
             query, client = server.recvfrom(4096)
+            if silent:
+                continue
             end = query.find(b"\0", 12) + 5  # name, type and class
             head = struct.pack(">HHHHH", _NO_SUCH_NAME, 1, 0, 0, 0)
             server.sendto(query[:2] + head + query[12:end], client)

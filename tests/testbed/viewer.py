@@ -356,7 +356,14 @@ class RemoteViewer(_Window):
     """remote-viewer with one .vv file on a Display."""
 
     def __init__(
-        self, directory, display, vv_path, title, system_ca=None, **env
+        self,
+        directory,
+        display,
+        vv_path,
+        title,
+        system_ca=None,
+        piped=False,
+        **env,
     ):
         """Starts it; `env` is added to its environment.
 
@@ -364,11 +371,15 @@ class RemoteViewer(_Window):
           system_ca: PEM file with the only authorities that the system trusts
             as far as this viewer can see. A proxy's certificate is held
             against those, never against the `ca` of the .vv file.
+          piped: vv_path becomes its standard input; a pipe may be empty yet.
         """
         env = private_environment(
             directory, DISPLAY=display.name, GDK_BACKEND="x11", **env
         )
         argv = ["remote-viewer", "--debug", vv_path]
+        if piped:
+            shell = 'exec remote-viewer --debug - <"$1"'
+            argv = ["sh", "-c", shell, "remote-viewer", vv_path]
         if system_ca:
             argv = processes.seeing(system_ca, _SYSTEM_CAS, argv)
         super().__init__(directory, argv, env, title)
