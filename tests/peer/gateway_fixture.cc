@@ -101,9 +101,9 @@ std::string Sorted(const std::string& labels) {
   return sorted;
 }
 
-PeerTask<HttpAnswer> RequestTask(PeerLoop* loop, PeerAddress address,
-                                 std::string request) {
-  HttpAnswer answer;
+PeerTask<AdminAnswer> RequestTask(PeerLoop* loop, PeerAddress address,
+                                  std::string request) {
+  AdminAnswer answer;
   int error = 0;
   std::unique_ptr<PeerStream> stream =
       co_await PeerStream::Connect(loop, address, &error);
@@ -182,8 +182,9 @@ std::string GatewayMetrics::NonZero(const std::string& name) const {
   return text;
 }
 
-HttpAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
-                           const std::string& method, const std::string& path) {
+AdminAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
+                            const std::string& method,
+                            const std::string& path) {
   PeerAddress address;
   address.port = port;
   return loop->Run(
@@ -211,7 +212,7 @@ void Gateway::NoteListener(uint16_t port, bool tls, bool need_secured) {
 
 std::string Gateway::IssueTicket(const std::string& console) {
   PeerLoop loop;
-  const HttpAnswer answer = SendHttpRequest(
+  const AdminAnswer answer = SendHttpRequest(
       &loop, admin_port_, "POST", "/v1/consoles/" + console + "/ticket");
   EXPECT_EQ(answer.status, 201) << answer.body;
   const std::string key = "\"ticket\":";
@@ -226,7 +227,7 @@ std::string Gateway::IssueTicket(const std::string& console) {
 
 GatewayMetrics Gateway::Metrics() {
   PeerLoop loop;
-  const HttpAnswer answer =
+  const AdminAnswer answer =
       SendHttpRequest(&loop, admin_port_, "GET", "/metrics");
   EXPECT_EQ(answer.status, 200);
   return GatewayMetrics(answer.body);

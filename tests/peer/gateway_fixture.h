@@ -63,14 +63,14 @@ class GatewayMetrics {
   std::map<std::string, std::map<std::string, double>> values_;
 };
 
-struct HttpAnswer {
+struct AdminAnswer {
   int status = 0;  // 0: no answer.
   std::string body;
 };
 
 // One request to an admin address on 127.0.0.1.
-HttpAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
-                           const std::string& method, const std::string& path);
+AdminAnswer SendHttpRequest(PeerLoop* loop, uint16_t port,
+                            const std::string& method, const std::string& path);
 
 // A running gateway with three listeners: plain, plain that answers
 // NEED_SECURED, and TLS with a certificate of its own making.
