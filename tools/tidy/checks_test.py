@@ -6,7 +6,8 @@ import os
 import tempfile
 import unittest
 
-from tools.tidy import cpp_functions, formatting, layers, shape, tidy, tree
+from tools.tidy import cpp_functions, formatting, layers, one_name
+from tools.tidy import shape, tidy, tree
 from tools.tidy import words
 
 HEAD = "// SPDX-License-Identifier: Apache-2.0\n"
@@ -63,6 +64,43 @@ class LayersTest(unittest.TestCase):
 
     def test_paths_start_at_the_root(self):
         self.assertEqual(len(self._include("proto/link.cc", '"wire.h"')), 1)
+
+
+class OneNameTest(unittest.TestCase):
+    def _names(self, **texts):
+        sources = [
+            tree.Source(path.replace("__", "/") + ".h", "cpp", text)
+            for path, text in texts.items()
+        ]
+        return [violation.path for violation in one_name.check(sources)]
+
+    def test_two_types_of_one_name(self):
+        text = "namespace spicegate {\nstruct A {\n};\n}  // namespace x\n"
+        self.assertEqual(
+            self._names(gateway__io__a=text, tests__peer__a=text),
+            ["tests/peer/a.h"],
+        )
+
+    def test_other_heads_of_types(self):
+        for head in ("class A final : public B {", "enum class A : int {"):
+            text = "namespace spicegate {\n%s\n};\n" % head
+            self.assertEqual(len(self._names(a=text, b=text)), 1, head)
+
+    def test_what_may_share_a_name(self):
+        text = "namespace spicegate {\n%s\n}  // namespace\n"
+        own = "struct A {\n};"
+        for other in (
+            "struct A;",
+            "namespace {\nstruct A {\n};\n}  // namespace",
+            "namespace x {\nstruct A {\n};\n}  // namespace x",
+            "struct B::A {\n};",
+        ):
+            self.assertEqual(
+                self._names(a=text % own, b=text % other), [], other
+            )
+        self.assertEqual(
+            self._names(bench__load__a=text % own, gateway__a=text % own), []
+        )
 
 
 class FunctionsTest(unittest.TestCase):

@@ -15,7 +15,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 sys.path.insert(0, os.path.abspath(_ROOT))
 
 # pylint: disable=wrong-import-position
-from tools.tidy import formatting, layers, shape, tree, words  # noqa: E402
+from tools.tidy import formatting, layers, one_name  # noqa: E402
+from tools.tidy import shape, tree, words  # noqa: E402
 
 _PER_FILE = (
     layers.check,
@@ -32,6 +33,7 @@ _PER_FILE = (
 def check_sources(sources):
     """Every violation that needs nothing but the text, in order."""
     found = list(shape.check_readmes(sources))
+    found += one_name.check(sources)
     for source in sources:
         for check in _PER_FILE:
             found += check(source)
