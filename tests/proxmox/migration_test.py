@@ -188,7 +188,11 @@ class QmpTest(_Case):
         ticket = made.ticket("destination")
         said = "HTTP proxy connection not allowed"
         self.lose(window, source, destination, said, hostname=ticket, port=0)
-        self.assertEqual(checks.refusals(made), {"connect_forbidden": 1})
+        polling.until(
+            lambda: checks.refusals(made) == {"connect_forbidden": 1},
+            "the refusal",
+            30,
+        )
 
     def _begin(self):
         source, destination = self._machine(2), self._machine(3, True)

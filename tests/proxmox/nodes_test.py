@@ -9,6 +9,7 @@ from tests.migration import checks
 from tests.proxmox import proxy
 from tests.proxmox import stand_in
 from tests.proxmox import tunnel_case
+from tests.testbed import polling
 from tests.testbed import runner
 
 _HERE, _THERE = tunnel_case.NODE, "pve2"
@@ -58,7 +59,7 @@ class NodesTest(tunnel_case.TunnelCase):
         here = self._here(there.connect_port)
         self._check_refused(here, 502, "server_proxy")
         self.assertEqual(tunnel_case.answers(there), {500: 1})
-        self.assertEqual(checks.refusals(there), {"proxmox_node": 1})
+        self._await_refusals(there, {"proxmox_node": 1})
 
     def test_second_knows_another_key(self):
         there = self._stand_in(_THERE, {}, b"another cluster's key\n")
@@ -121,11 +122,19 @@ class NodesTest(tunnel_case.TunnelCase):
         window = self.open(self.vv(self.vm, url, ticket))
         self.check_desktop(window, self.vm)
 
+    def _await_refusals(self, made, expected):
+        """A refusal is counted once its goodbye is over."""
+        polling.until(
+            lambda: checks.refusals(made) == expected,
+            "refusals %s" % expected,
+            30,
+        )
+
     def _check_refused(self, here, code, reason):
         answer = self.ask(here, self._target())
         self.assertEqual(answer.code, code)
         self.assertEqual(tunnel_case.answers(here), {code: 1})
-        self.assertEqual(checks.refusals(here), {reason: 1})
+        self._await_refusals(here, {reason: 1})
         self.assertFalse(self.vm.events("SPICE_CONNECTED"))
 
 
