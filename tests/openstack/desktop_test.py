@@ -94,6 +94,23 @@ class DesktopTest(desktop_case.DesktopCase):
         client.open_main()
         self.assertEqual(set(vm.channels().values()), {True})
 
+    def test_connect_alone(self):
+        """No listener speaks SPICE by itself: the file goes by CONNECT."""
+        vm = self.hypervisor(2)
+        made = self.start_cloud_gateway(
+            listeners=[{"address": "127.0.0.1:0", "protocol": "connect"}],
+            # Of localhost's addresses a viewer tries the first alone, ::1.
+            public={"host": "127.0.0.1"},
+        )
+        path = self.download(made, self.register(vm))
+        entries = self.entries(path)
+        self.assertRegex(
+            entries["proxy"],
+            rf"^http://ticket:\w{{48}}@127.0.0.1:{made.connect_port}$",
+        )
+        self.assertNotIn("tls-port", entries)
+        self.check_desktop(self.open(path), vm)
+
     def test_host_by_name(self):
         if not processes.can_see():
             self.fail("no right to make a name space for mounts")
